@@ -1,0 +1,362 @@
+//! Every kernel at the shapes of ViT-B/32, ViT-B/16 and ViT-L/14: `cargo bench --bench kernels [-- NAME]`.
+//!
+//! A sample is a whole submit, waited for, so small kernels show what a submit costs. Rows are named like the kernels.
+//! `item/s` are floating-point operations (G: GFLOP/s), `B/s` operand bytes, each operand counted once. What the kernels
+//! compute is tested in `tests/kernels`.
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, Divan};
+use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
+use lancet::ops::{self, AttentionArgs, MatmulArgs, Merge, Residual, Surgery, Tiles};
+use lancet::reference::{Activation, Heads, Projection};
+use lancet::shape::DType;
+use lancet::{Engine, Options, Result, wgpu};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+fn main() {
+    let caps = engine().caps();
+    println!("{} ({:?}, {})", caps.adapter, caps.backend, caps.driver);
+    Divan::default().sample_size(1).sample_count(20).max_time(Duration::from_secs(2)).config_with_args().main();
+}
+
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| pollster::block_on(Engine::new(Options::default())).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// A model's sizes.
+#[derive(Clone, Copy, Debug)]
+struct Model {
+    name: &'static str,
+    patch: u32,
+    /// 1 + N at 224 pixels.
+    tokens: u32,
+    width: u32,
+    heads: usize,
+    /// Joint embedding.
+    embed: u32,
+    text_width: u32,
+}
+
+impl std::fmt::Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const B32: Model = Model { name: "ViT-B/32", patch: 32, tokens: 50, width: 768, heads: 12, embed: 512, text_width: 512 };
+const B16: Model = Model { name: "ViT-B/16", patch: 16, tokens: 197, ..B32 };
+const L14: Model = Model { name: "ViT-L/14", patch: 14, tokens: 257, width: 1024, heads: 16, embed: 768, text_width: 768 };
+const MODELS: [Model; 3] = [B32, B16, L14];
+
+/// Labels of a usual run, side of the model's input and of a photograph, pixels.
+const LABELS: u32 = 59;
+const INPUT: u32 = 224;
+const PHOTO: [u32; 2] = [1280, 720];
+
+/// Small whole numbers around zero, exact in f16.
+fn tensor(dims: &[u32], dtype: DType) -> Tensor {
+    let count = dims.iter().product::<u32>() as usize;
+    let data = (0..count).map(|i| ((i * 7919 + 13) % 17) as f32 / 64.0 - 0.125);
+    let made = match dtype {
+        DType::F32 => engine().gpu().upload("bench", dims, dtype, &data.collect::<Vec<_>>()),
+        DType::F16 => engine().gpu().upload("bench", dims, dtype, &data.map(half::f16::from_f32).collect::<Vec<_>>()),
+        DType::U32 => {
+            engine().gpu().upload("bench", dims, dtype, &(0..count as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect::<Vec<_>>())
+        }
+    };
+    made.expect("uploading bench data")
+}
+
+/// Times whole submits of a plan.
+fn time(bencher: Bencher<'_, '_>, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) {
+    let mut b = PlanBuilder::new(engine().gpu());
+    let y = build(&mut b).expect("planning");
+    b.keep(y);
+    let mut plan = b.finish(|r| r.tensor(y)).expect("finishing the plan");
+    let flops: u64 = plan.steps().iter().map(|s| s.flops).sum();
+    let bytes: u64 = plan.steps().iter().map(|s| s.bytes).sum();
+    // Some drivers compile at the first dispatch.
+    plan.run_timed(Source::None).expect("warming up");
+    bencher.counter(ItemsCount::new(flops)).counter(BytesCount::new(bytes)).bench_local(|| plan.run_timed(Source::None).expect("running"));
+}
+
+/// The four products of a block; `weight` as stored.
+fn product(bencher: Bencher<'_, '_>, [m, k, n]: [u32; 3], act: DType, weight: DType) {
+    let (x, w, bias) = (tensor(&[m, k], act), tensor(&[n, k], weight), tensor(&[n], DType::F32));
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::matmul(
+            b,
+            "matmul",
+            MatmulArgs { x, x_offset: 0, weight: &w, bias: Some(&bias), activation: Activation::None, residual: Residual::None },
+        )
+    });
+}
+
+mod matmul {
+    use super::*;
+
+    #[divan::bench(args = MODELS)]
+    fn qkv(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, 3 * m.width], DType::F32, DType::F32);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn projection(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, m.width], DType::F32, DType::F32);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn mlp_up(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, 4 * m.width], DType::F32, DType::F32);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn mlp_up_f16_weight(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, 4 * m.width], DType::F32, DType::F16);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn mlp_up_f16(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, 4 * m.width], DType::F16, DType::F16);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn mlp_down(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, 4 * m.width, m.width], DType::F32, DType::F32);
+    }
+}
+
+mod attention {
+    use super::*;
+
+    const QK: (Projection, Projection) = (Projection::Query, Projection::Key);
+    const VV: (Projection, Projection) = (Projection::Value, Projection::Value);
+
+    fn heads(m: Model) -> Heads {
+        Heads { heads: m.heads, size: m.width as usize / m.heads }
+    }
+
+    fn attention(bencher: Bencher<'_, '_>, m: Model, paths: &[(Projection, Projection)], act: DType) {
+        let qkv = tensor(&[m.tokens, 3 * m.width], act);
+        let tiles = Tiles::equal(engine().gpu(), 1, m.tokens).expect("tiles");
+        time(bencher, |b| {
+            let qkv = b.import(&qkv);
+            ops::attention(b, "attention", AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, causal: false, paths })
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn one_path(bencher: Bencher, m: Model) {
+        attention(bencher, m, &[QK], DType::F32);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn two_paths(bencher: Bencher, m: Model) {
+        attention(bencher, m, &[QK, VV], DType::F32);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn two_paths_f16(bencher: Bencher, m: Model) {
+        attention(bencher, m, &[QK, VV], DType::F16);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn attention_scores(bencher: Bencher, m: Model) {
+        let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
+        time(bencher, |b| {
+            let qkv = b.import(&qkv);
+            ops::attention_scores(b, "attention_scores", qkv, 1, heads(m), 0.125, false, QK)
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn softmax(bencher: Bencher, m: Model) {
+        let scores = tensor(&[m.heads as u32, m.tokens, m.tokens], DType::F32);
+        time(bencher, |b| {
+            let scores = b.import(&scores);
+            ops::softmax(b, "softmax", scores)
+        });
+    }
+}
+
+#[divan::bench(args = MODELS)]
+fn patch_embed(bencher: Bencher, m: Model) {
+    let (pixels, weight) = (tensor(&[1, 3, INPUT, INPUT], DType::F32), tensor(&[m.width, 3 * m.patch * m.patch], DType::F32));
+    let (class, positions) = (tensor(&[m.width], DType::F32), tensor(&[m.tokens, m.width], DType::F32));
+    time(bencher, |b| {
+        let pixels = b.import(&pixels);
+        ops::patch_embed(b, "patch_embed", pixels, m.patch, &weight, Some((&class, &positions)), DType::F32)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn token_embed(bencher: Bencher, m: Model) {
+    // 59 labels of some six tokens in 80 templates of some seven.
+    let count = LABELS * 80 * 13;
+    let pairs: Vec<u32> = (0..count).flat_map(|i| [i % 300, i % 13]).collect();
+    let tokens = engine().gpu().upload("bench", &[count, 2], DType::U32, &pairs).expect("uploading bench data");
+    let (table, positions) = (tensor(&[300, m.text_width], DType::F32), tensor(&[77, m.text_width], DType::F32));
+    time(bencher, |b| ops::token_embed(b, "token_embed", &tokens, &table, &positions, DType::F32));
+}
+
+#[divan::bench(args = MODELS)]
+fn gather_rows(bencher: Bencher, m: Model) {
+    let ends: Vec<u32> = (0..LABELS * 80).map(|i| i * 13 + 12).collect();
+    let rows = engine().gpu().upload("bench", &[LABELS * 80], DType::U32, &ends).expect("uploading bench data");
+    let x = tensor(&[LABELS * 80 * 13, m.text_width], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::gather_rows(b, "gather_rows", x, &rows)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn layer_norm(bencher: Bencher, m: Model) {
+    let (x, gain) = (tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.width], DType::F32));
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::layer_norm(b, "layer_norm", x, 0, m.tokens, &gain, &gain, 1e-5, None)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn layer_norm_merged(bencher: Bencher, m: Model) {
+    let (x, class_x, gain) =
+        (tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.width], DType::F32));
+    time(bencher, |b| {
+        let (x, class_x) = (b.import(&x), b.import(&class_x));
+        ops::layer_norm(b, "layer_norm", x, 0, m.tokens, &gain, &gain, 1e-5, Some(Merge { class_x, class_row: 0, tokens: m.tokens }))
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn activation(bencher: Bencher, m: Model) {
+    let x = tensor(&[m.tokens, 4 * m.width], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::activation(b, "activation", x, Activation::QuickGelu)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn l2_normalize(bencher: Bencher, m: Model) {
+    let x = tensor(&[m.tokens, m.embed], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::l2_normalize(b, "l2_normalize", x)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn ensemble(bencher: Bencher, m: Model) {
+    let x = tensor(&[LABELS * 80, m.embed], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::ensemble(b, "ensemble", x, 80)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn similarity(bencher: Bencher, m: Model) {
+    let (features, labels) = (tensor(&[m.tokens, m.embed], DType::F32), tensor(&[LABELS, m.embed], DType::F32));
+    time(bencher, |b| {
+        let features = b.import(&features);
+        ops::similarity(b, "similarity", features, &labels)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn feature_surgery(bencher: Bencher, m: Model) {
+    let cosines = tensor(&[m.tokens, LABELS], DType::F32);
+    time(bencher, |b| {
+        let cosines = b.import(&cosines);
+        ops::feature_surgery(b, "feature_surgery", cosines, m.tokens, Surgery::LabelMean { sharpness: 2.0, weight_minuend: true })
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn minmax(bencher: Bencher, m: Model) {
+    let scores = tensor(&[m.tokens, LABELS], DType::F32);
+    time(bencher, |b| {
+        let scores = b.import(&scores);
+        ops::minmax(b, "minmax", scores, m.tokens)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn upsample(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let maps = tensor(&[1, side * side], DType::F32);
+    time(bencher, |b| {
+        let maps = b.import(&maps);
+        ops::upsample(b, "upsample", maps, [side, side], PHOTO)
+    });
+}
+
+// ---- the same for every model ----
+
+#[divan::bench]
+fn resize_u8(bencher: Bencher) {
+    let rgba = tensor(&[1, PHOTO[1], PHOTO[0]], DType::U32);
+    time(bencher, |b| {
+        let rgba = b.import(&rgba);
+        ops::resize_u8(b, "resize_u8", rgba, [INPUT, INPUT])
+    });
+}
+
+#[divan::bench]
+fn normalize(bencher: Bencher) {
+    let rgba = tensor(&[1, INPUT, INPUT], DType::U32);
+    time(bencher, |b| {
+        let rgba = b.import(&rgba);
+        ops::normalize(b, "normalize", rgba, [0.5; 3], [0.5; 3])
+    });
+}
+
+#[divan::bench]
+fn overlay(bencher: Bencher) {
+    let (map, rgba) = (tensor(&[1, PHOTO[1], PHOTO[0]], DType::F32), tensor(&[1, PHOTO[1], PHOTO[0]], DType::U32));
+    time(bencher, |b| {
+        let (map, image) = (b.import(&map), b.import(&rgba));
+        ops::overlay(b, "overlay", map, image)
+    });
+}
+
+fn texture(usage: wgpu::TextureUsages) -> wgpu::TextureView {
+    let descriptor = wgpu::TextureDescriptor {
+        label: Some("bench"),
+        size: wgpu::Extent3d { width: PHOTO[0], height: PHOTO[1], depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage,
+        view_formats: &[],
+    };
+    engine().gpu().device.create_texture(&descriptor).create_view(&wgpu::TextureViewDescriptor::default())
+}
+
+#[divan::bench]
+fn load_texture(bencher: Bencher) {
+    let views = [texture(wgpu::TextureUsages::TEXTURE_BINDING)];
+    let mut b = PlanBuilder::new(engine().gpu());
+    ops::load_texture(&mut b, "load_texture", 1, PHOTO).expect("planning");
+    let mut plan = b.finish(|_| Ok(())).expect("finishing the plan");
+    let bytes: u64 = plan.steps().iter().map(|s| s.bytes).sum();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| plan.run_timed(Source::Textures(&views)).expect("running"));
+}
+
+#[divan::bench]
+fn overlay_texture(bencher: Bencher) {
+    let (maps, rgba) = (tensor(&[1, PHOTO[1], PHOTO[0]], DType::F32), tensor(&[1, PHOTO[1], PHOTO[0]], DType::U32));
+    let target = texture(wgpu::TextureUsages::STORAGE_BINDING);
+    let mut b = PlanBuilder::new(engine().gpu());
+    let (maps, image) = (b.import(&maps), b.import(&rgba));
+    ops::overlay_texture(&mut b, "overlay_texture", maps, 0, image, &target).expect("planning");
+    let mut plan = b.finish(|_| Ok(())).expect("finishing the plan");
+    let bytes: u64 = plan.steps().iter().map(|s| s.bytes).sum();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| plan.run_timed(Source::None).expect("running"));
+}

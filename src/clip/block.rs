@@ -1,0 +1,192 @@
+//! One residual block, single or dual path; text and vision share it.
+//!
+//! Dual blocks are CLIP Surgery's (arXiv 2304.05653): both attentions read layer norm 1 of the *ordinary* stream; the
+//! new stream only accumulates attention outputs, without MLP. Both output projections are one product with twice the rows.
+
+use crate::clip::config::{ClipConfig, TowerConfig};
+use crate::clip::loader::Loader;
+use crate::error::Result;
+use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::ops::{self, AttentionArgs, MatmulArgs, Residual, Tiles};
+use crate::reference::{Activation, Heads, Projection};
+
+/// Weights of one block on the GPU.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    ln_1: Norm,
+    in_proj: Linear,
+    out_proj: Linear,
+    ln_2: Norm,
+    c_fc: Linear,
+    c_proj: Linear,
+    heads: Heads,
+    activation: Activation,
+}
+
+/// Gain and bias `[C]`, f32.
+#[derive(Clone, Debug)]
+pub(crate) struct Norm {
+    pub gain: Tensor,
+    pub bias: Tensor,
+    pub eps: f32,
+}
+
+/// Weight `[N, K]` and bias `[N]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+/// The two streams of CLIP Surgery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    /// What plain CLIP computes, `[T, C]`.
+    pub ordinary: Value,
+    /// The accumulator: rows from `new_row` on of a value that may hold more.
+    pub new: Value,
+    /// Its first row.
+    pub new_row: u32,
+}
+
+/// How a block that continues one stream is changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Single {
+    /// What plays P and Q; `None`: each token keeps its own value (the identity).
+    pub path: Option<(Projection, Projection)>,
+    pub residual: bool,
+    pub mlp: bool,
+}
+
+impl Single {
+    pub const ORDINARY: Single = Single { path: Some((Projection::Query, Projection::Key)), residual: true, mlp: true };
+}
+
+impl Block {
+    /// Loads block `prefix` (e.g. `visual.transformer.resblocks.3`).
+    pub fn load(loader: &Loader<'_>, prefix: &str, tower: TowerConfig, config: &ClipConfig) -> Result<Block> {
+        let (c, hidden) = (tower.width, tower.mlp);
+        let linear = |weight: &str, bias: &str, n: u32, k: u32| -> Result<Linear> {
+            Ok(Linear {
+                weight: loader.weight(&format!("{prefix}.{weight}"), &[n, k])?,
+                bias: loader.vector(&format!("{prefix}.{bias}"), n)?,
+            })
+        };
+        Ok(Block {
+            ln_1: loader.norm(&format!("{prefix}.ln_1"), c, config.eps)?,
+            in_proj: linear("attn.in_proj_weight", "attn.in_proj_bias", 3 * c, c)?,
+            out_proj: linear("attn.out_proj.weight", "attn.out_proj.bias", c, c)?,
+            ln_2: loader.norm(&format!("{prefix}.ln_2"), c, config.eps)?,
+            c_fc: linear("mlp.c_fc.weight", "mlp.c_fc.bias", hidden, c)?,
+            c_proj: linear("mlp.c_proj.weight", "mlp.c_proj.bias", c, hidden)?,
+            heads: tower.heads,
+            activation: config.activation,
+        })
+    }
+
+    /// OpenAI names and shapes of a block's tensors, for the check before anything is uploaded.
+    pub fn tensors(prefix: &str, tower: TowerConfig) -> Vec<(String, Vec<u32>)> {
+        let (c, hidden) = (tower.width, tower.mlp);
+        [
+            ("ln_1.weight", vec![c]),
+            ("ln_1.bias", vec![c]),
+            ("attn.in_proj_weight", vec![3 * c, c]),
+            ("attn.in_proj_bias", vec![3 * c]),
+            ("attn.out_proj.weight", vec![c, c]),
+            ("attn.out_proj.bias", vec![c]),
+            ("ln_2.weight", vec![c]),
+            ("ln_2.bias", vec![c]),
+            ("mlp.c_fc.weight", vec![hidden, c]),
+            ("mlp.c_fc.bias", vec![hidden]),
+            ("mlp.c_proj.weight", vec![c, hidden]),
+            ("mlp.c_proj.bias", vec![c]),
+        ]
+        .into_iter()
+        .map(|(name, shape)| (format!("{prefix}.{name}"), shape))
+        .collect()
+    }
+
+    fn scale(&self) -> f32 {
+        (self.heads.size as f32).powf(-0.5)
+    }
+
+    /// Layer norm 1 and the q, k, v projections of x `[T, C]` -> `[T, 3 C]`.
+    fn qkv(&self, b: &mut PlanBuilder, x: Value) -> Result<Value> {
+        let z = self.ln_1.apply(b, "ln_1", x)?;
+        self.in_proj.apply(b, "in_proj", z, Activation::None, Residual::None)
+    }
+
+    /// x + c_proj(act(c_fc(ln_2(x)))). Reads the first `rows` rows of x.
+    fn mlp(&self, b: &mut PlanBuilder, x: Value, rows: u32) -> Result<Value> {
+        let z = ops::layer_norm(b, "ln_2", x, 0, rows, &self.ln_2.gain, &self.ln_2.bias, self.ln_2.eps, None)?;
+        let hidden = self.c_fc.apply(b, "c_fc", z, self.activation, Residual::None)?;
+        self.c_proj.apply(b, "c_proj", hidden, Activation::None, Residual::Whole(x))
+    }
+
+    /// One stream, x `[T, C]` -> `[T, C]`.
+    pub fn single(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, causal: bool, change: Single) -> Result<Value> {
+        let rows = x.shape().rows();
+        let qkv = self.qkv(b, x)?;
+        let residual = if change.residual { Residual::Whole(x) } else { Residual::None };
+        let y = match change.path {
+            Some(path) => {
+                let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal, paths: &[path] };
+                let attended = ops::attention(b, "attention", args)?;
+                self.out_proj.apply(b, "out_proj", attended, Activation::None, residual)?
+            }
+            // The identity: project the values, which are columns 2 C .. 3 C of qkv.
+            None => ops::matmul(
+                b,
+                "out_proj",
+                MatmulArgs {
+                    x: qkv,
+                    x_offset: 2 * x.shape().width(),
+                    weight: &self.out_proj.weight,
+                    bias: Some(&self.out_proj.bias),
+                    activation: Activation::None,
+                    residual,
+                },
+            )?,
+        };
+        if change.mlp { self.mlp(b, y, rows) } else { Ok(y) }
+    }
+
+    /// Two streams: the ordinary one goes on as ever, the new one gains this block's attention by `path`.
+    pub fn dual(&self, b: &mut PlanBuilder, streams: Streams, tiles: &Tiles, path: (Projection, Projection)) -> Result<Streams> {
+        let x = streams.ordinary;
+        let rows = x.shape().rows();
+        let qkv = self.qkv(b, x)?;
+        let paths = [(Projection::Query, Projection::Key), path];
+        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal: false, paths: &paths };
+        let attended = ops::attention(b, "attention", args)?;
+        if b.inspecting() {
+            self.attention_maps(b, qkv, tiles.sequences(), path)?;
+        }
+        let both = Residual::Split { first: x, rows, rest: streams.new, rest_row: streams.new_row };
+        let y = self.out_proj.apply(b, "out_proj", attended, Activation::None, both)?;
+        let ordinary = self.mlp(b, y, rows)?;
+        Ok(Streams { ordinary, new: y, new_row: rows })
+    }
+
+    /// The maps themselves, for those who look: `[B, H, 1 + N, 1 + N]` each.
+    fn attention_maps(&self, b: &mut PlanBuilder, qkv: Value, images: u32, path: (Projection, Projection)) -> Result<()> {
+        for (name, path) in [("attention_ordinary", (Projection::Query, Projection::Key)), ("attention_new", path)] {
+            let scores = ops::attention_scores(b, name, qkv, images, self.heads, self.scale(), false, path)?;
+            let map = ops::softmax(b, name, scores)?;
+            b.name(map, name);
+        }
+        Ok(())
+    }
+}
+
+impl Norm {
+    pub fn apply(&self, b: &mut PlanBuilder, name: &str, x: Value) -> Result<Value> {
+        ops::layer_norm(b, name, x, 0, x.shape().rows(), &self.gain, &self.bias, self.eps, None)
+    }
+}
+
+impl Linear {
+    fn apply(&self, b: &mut PlanBuilder, name: &str, x: Value, activation: Activation, residual: Residual) -> Result<Value> {
+        ops::matmul(b, name, MatmulArgs { x, x_offset: 0, weight: &self.weight, bias: Some(&self.bias), activation, residual })
+    }
+}

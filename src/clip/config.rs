@@ -1,0 +1,356 @@
+//! What a CLIP is made of: read from the JSON beside the weights, checked against the tensors' shapes.
+//!
+//! Shapes cannot tell the activation, the head size, or the pixel mean. Those come from a config; where there is none,
+//! OpenAI's rules are assumed and [`ClipConfig::assumed`] says so, for the caller to show.
+
+use crate::clip::names::Layout;
+use crate::error::{Error, Result};
+use crate::reference::{Activation, Heads};
+use crate::weights::{Stored, Weights};
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+
+/// Pixel mean of OpenAI's models, RGB, 0..1.
+pub const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Pixel standard deviation of OpenAI's models.
+pub const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// Where the config comes from.
+#[derive(Clone, Debug, Default)]
+pub enum ConfigSource {
+    /// `open_clip_config.json`, `config.json` or `<stem>.json` beside the weights; without one, OpenAI's rules, said aloud.
+    #[default]
+    Beside,
+    /// OpenAI's rules: QuickGELU, heads of 64, OpenAI's mean and deviation.
+    OpenAi,
+    /// This JSON file, OpenCLIP or transformers form.
+    File(PathBuf),
+    /// This JSON text: the web, or a config embedded in a program.
+    Text(String),
+}
+
+/// One transformer tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TowerConfig {
+    /// Channels, C.
+    pub width: u32,
+    /// Residual blocks.
+    pub layers: u32,
+    /// Attention heads and their size.
+    pub heads: Heads,
+    /// Hidden channels of the MLP.
+    pub mlp: u32,
+}
+
+/// A ViT CLIP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipConfig {
+    /// Vision tower.
+    pub vision: TowerConfig,
+    /// Text tower.
+    pub text: TowerConfig,
+    /// Patch side, pixels.
+    pub patch: u32,
+    /// Patches per side at the training size.
+    pub native_grid: u32,
+    /// Joint embedding width, D.
+    pub embed: u32,
+    /// Longest text, tokens with markers.
+    pub context: u32,
+    /// Rows of the token table.
+    pub vocabulary: u32,
+    /// Of both towers.
+    pub activation: Activation,
+    /// Of every layer norm.
+    pub eps: f32,
+    /// Pixel mean, RGB.
+    pub mean: [f32; 3],
+    /// Pixel standard deviation, RGB.
+    pub std: [f32; 3],
+    /// What no file said and OpenAI's rules filled in; show it to the user.
+    pub assumed: Vec<String>,
+}
+
+impl ClipConfig {
+    /// Side of the training images, pixels.
+    pub fn image_size(&self) -> u32 {
+        self.native_grid * self.patch
+    }
+
+    /// Reads and checks the config of a weights file.
+    ///
+    /// # Errors
+    /// No CLIP, an unreadable or contradictory config, a head size that cannot be known.
+    pub fn read(weights: &Weights, layout: Layout, source: &ConfigSource) -> Result<ClipConfig> {
+        let shapes = Shapes::of(weights, layout)?;
+        let (json, place) = match source {
+            ConfigSource::OpenAi => (None, String::new()),
+            ConfigSource::Text(text) => (Some(parse(text, "(text)")?), "(text)".to_owned()),
+            ConfigSource::File(path) => (Some(parse_file(path)?), path.display().to_string()),
+            ConfigSource::Beside => match beside(weights.path()) {
+                Some(path) => (Some(parse_file(&path)?), path.display().to_string()),
+                None => (None, String::new()),
+            },
+        };
+        let bad = |what: String| Error::Config { path: place.clone(), what };
+        let said = json.as_ref().map(|json| Said::of(json, &place)).transpose()?;
+        let mut assumed = Vec::new();
+        let said = match said {
+            Some(said) => said,
+            None => {
+                if matches!(source, ConfigSource::Beside) && !shapes.openai_scalars {
+                    assumed.push(format!(
+                        "no config beside {}: OpenAI's rules assumed (QuickGELU, heads of 64); if the model is another, pass --config FILE.json",
+                        weights.path().display()
+                    ));
+                }
+                Said {
+                    activation: Activation::QuickGelu,
+                    vision_heads: shapes.vision.0 / 64,
+                    text_heads: shapes.text.0 / 64,
+                    eps: 1e-5,
+                    mean_std: None,
+                    expect: Vec::new(),
+                }
+            }
+        };
+        for (name, expected, got) in said.expect.iter().filter_map(|&(name, value)| Some((name, value, shapes.get(name)?))) {
+            if expected != got {
+                return Err(bad(format!("{name} is {expected}, the weights in {} have {got}", weights.path().display())));
+            }
+        }
+        let (mean, std) = match said.mean_std.or_else(|| preprocessor_beside(weights.path())) {
+            Some(pair) => pair,
+            None => (OPENAI_MEAN, OPENAI_STD),
+        };
+        let tower = |(width, layers, mlp): (u32, u32, u32), heads: u32, which: &str| {
+            if heads == 0 || width % heads != 0 || (width / heads) % 4 != 0 || width / heads > 128 {
+                return Err(bad(format!(
+                    "{which} width {width} with {heads} heads: the head size must be a multiple of 4, at most 128; pass --config FILE.json with head_width"
+                )));
+            }
+            Ok(TowerConfig { width, layers, heads: Heads { heads: heads as usize, size: (width / heads) as usize }, mlp })
+        };
+        if shapes.patch % 2 != 0 || [shapes.embed, shapes.vision.2, shapes.text.2].iter().any(|n| n % 4 != 0) {
+            return Err(bad(format!("patch {} must be even, widths multiples of 4", shapes.patch)));
+        }
+        Ok(ClipConfig {
+            vision: tower(shapes.vision, said.vision_heads, "vision")?,
+            text: tower(shapes.text, said.text_heads, "text")?,
+            patch: shapes.patch,
+            native_grid: shapes.native_grid,
+            embed: shapes.embed,
+            context: shapes.context,
+            vocabulary: shapes.vocabulary,
+            activation: said.activation,
+            eps: said.eps,
+            mean,
+            std,
+            assumed,
+        })
+    }
+}
+
+/// What the tensors' shapes say.
+struct Shapes {
+    /// Width, layers, MLP width.
+    vision: (u32, u32, u32),
+    text: (u32, u32, u32),
+    patch: u32,
+    native_grid: u32,
+    embed: u32,
+    context: u32,
+    vocabulary: u32,
+    /// OpenAI's own checkpoints carry three integer scalars.
+    openai_scalars: bool,
+}
+
+impl Shapes {
+    fn of(weights: &Weights, layout: Layout) -> Result<Shapes> {
+        let shape = |name: &str, rank: usize| -> Result<Vec<u32>> {
+            let (file_name, transposed) = match layout.locate(name) {
+                Stored::Plain(n) => (n, false),
+                Stored::Transposed(n) => (n, true),
+                Stored::Rows(all) => (all[0].clone(), false),
+            };
+            let hint = || format!("is {} a whole ViT CLIP?", weights.path().display());
+            let mut got = weights.shape(&file_name).ok_or_else(|| Error::MissingTensor { name: file_name.clone(), hint: hint() })?.to_vec();
+            if got.len() != rank || got.contains(&0) {
+                return Err(Error::TensorShape {
+                    name: file_name,
+                    expected: format!("{rank} dimensions"),
+                    got: format!("{got:?}"),
+                    hint: hint(),
+                });
+            }
+            if transposed {
+                got.reverse();
+            }
+            Ok(got)
+        };
+        let layers = |tower: &str| -> u32 {
+            let present = |i: u32| match layout.locate(&format!("{tower}transformer.resblocks.{i}.ln_1.weight")) {
+                Stored::Plain(n) => weights.shape(&n).is_some(),
+                _ => false,
+            };
+            (0..).take_while(|&i| present(i)).count() as u32
+        };
+        let patch = shape("visual.conv1.weight", 4)?;
+        let rows = shape("visual.positional_embedding", 2)?[0];
+        let grid = f64::from(rows.saturating_sub(1)).sqrt().round() as u32;
+        if grid == 0 || grid * grid + 1 != rows || patch[1] != 3 || patch[2] != patch[3] {
+            return Err(Error::Config {
+                path: weights.path().display().to_string(),
+                what: format!("{rows} vision positions and a patch convolution {patch:?}: expected 1 + n x n positions and [C, 3, p, p]"),
+            });
+        }
+        let context = shape("positional_embedding", 2)?;
+        Ok(Shapes {
+            vision: (patch[0], layers("visual."), shape("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)?[0]),
+            text: (context[1], layers(""), shape("transformer.resblocks.0.mlp.c_fc.weight", 2)?[0]),
+            patch: patch[2],
+            native_grid: grid,
+            embed: shape("text_projection", 2)?[0],
+            context: context[0],
+            vocabulary: shape("token_embedding.weight", 2)?[0],
+            openai_scalars: weights.shape("input_resolution").is_some(),
+        })
+    }
+
+    /// Under the names of an OpenCLIP config, for the cross-check.
+    fn get(&self, name: &str) -> Option<u32> {
+        Some(match name {
+            "embed_dim" => self.embed,
+            "vision width" => self.vision.0,
+            "vision layers" => self.vision.1,
+            "patch_size" => self.patch,
+            "image_size" => self.native_grid * self.patch,
+            "text width" => self.text.0,
+            "text layers" => self.text.1,
+            "vocab_size" => self.vocabulary,
+            "context_length" => self.context,
+            _ => return None,
+        })
+    }
+}
+
+/// What a config file says.
+struct Said {
+    activation: Activation,
+    vision_heads: u32,
+    text_heads: u32,
+    eps: f32,
+    mean_std: Option<([f32; 3], [f32; 3])>,
+    /// Facts that the shapes must agree with.
+    expect: Vec<(&'static str, u32)>,
+}
+
+impl Said {
+    fn of(json: &Json, place: &str) -> Result<Said> {
+        let missing = |key: &str| Error::Config { path: place.to_owned(), what: format!("\"{key}\" is missing or not what it should be") };
+        if json.get("vision_config").is_some() {
+            return Said::transformers(json, &missing);
+        }
+        let model = json.get("model_cfg").unwrap_or(json);
+        let (vision, text) =
+            (model.get("vision_cfg").ok_or_else(|| missing("vision_cfg"))?, model.get("text_cfg").ok_or_else(|| missing("text_cfg"))?);
+        let width = number(vision, "width").ok_or_else(|| missing("vision_cfg.width"))?;
+        let head = number(vision, "head_width").unwrap_or(64);
+        if head == 0 {
+            return Err(missing("vision_cfg.head_width"));
+        }
+        let preprocess = json.get("preprocess_cfg").unwrap_or(json);
+        Ok(Said {
+            // OpenCLIP: exact GELU unless the config says otherwise.
+            activation: if model.get("quick_gelu").and_then(Json::as_bool) == Some(true) {
+                Activation::QuickGelu
+            } else {
+                Activation::Gelu
+            },
+            vision_heads: width / head,
+            text_heads: number(text, "heads").ok_or_else(|| missing("text_cfg.heads"))?,
+            eps: 1e-5,
+            mean_std: triple(preprocess, "mean").zip(triple(preprocess, "std")),
+            expect: [
+                ("embed_dim", number(model, "embed_dim")),
+                ("vision width", Some(width)),
+                ("vision layers", number(vision, "layers")),
+                ("patch_size", number(vision, "patch_size")),
+                ("image_size", number(vision, "image_size")),
+                ("text width", number(text, "width")),
+                ("text layers", number(text, "layers")),
+                ("vocab_size", number(text, "vocab_size")),
+                ("context_length", number(text, "context_length")),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect(),
+        })
+    }
+
+    fn transformers(json: &Json, missing: &dyn Fn(&str) -> Error) -> Result<Said> {
+        // Old checkpoints leave whole sections empty: the library's defaults are ViT-B/32's.
+        let (vision, text) = (&json["vision_config"], &json["text_config"]);
+        let activation = |section: &Json| match section.get("hidden_act").and_then(Json::as_str).unwrap_or("quick_gelu") {
+            "quick_gelu" => Ok(Activation::QuickGelu),
+            "gelu" => Ok(Activation::Gelu),
+            _ => Err(missing("hidden_act (quick_gelu or gelu)")),
+        };
+        if activation(vision)? != activation(text)? {
+            return Err(missing("hidden_act: both towers must have the same"));
+        }
+        Ok(Said {
+            activation: activation(vision)?,
+            vision_heads: number(vision, "num_attention_heads").unwrap_or(12),
+            text_heads: number(text, "num_attention_heads").unwrap_or(8),
+            eps: vision.get("layer_norm_eps").and_then(Json::as_f64).unwrap_or(1e-5) as f32,
+            mean_std: None,
+            expect: [
+                ("embed_dim", number(json, "projection_dim")),
+                ("vision width", number(vision, "hidden_size")),
+                ("vision layers", number(vision, "num_hidden_layers")),
+                ("patch_size", number(vision, "patch_size")),
+                ("image_size", number(vision, "image_size")),
+                ("text width", number(text, "hidden_size")),
+                ("text layers", number(text, "num_hidden_layers")),
+                ("vocab_size", number(text, "vocab_size")),
+                ("context_length", number(text, "max_position_embeddings")),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect(),
+        })
+    }
+}
+
+fn number(json: &Json, key: &str) -> Option<u32> {
+    json.get(key).and_then(Json::as_u64).and_then(|n| u32::try_from(n).ok())
+}
+
+fn triple(json: &Json, key: &str) -> Option<[f32; 3]> {
+    let list: Vec<f32> = json.get(key)?.as_array()?.iter().filter_map(|v| v.as_f64().map(|f| f as f32)).collect();
+    list.try_into().ok()
+}
+
+fn parse(text: &str, place: &str) -> Result<Json> {
+    serde_json::from_str(text).map_err(|e| Error::Config { path: place.to_owned(), what: format!("not JSON: {e}") })
+}
+
+fn parse_file(path: &Path) -> Result<Json> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    parse(&text, &path.display().to_string())
+}
+
+/// The config that lies beside a weights file.
+fn beside(weights: &Path) -> Option<PathBuf> {
+    // A file's own config comes before the folder's: a folder may hold several models.
+    [weights.with_extension("json"), weights.with_file_name("open_clip_config.json"), weights.with_file_name("config.json")]
+        .into_iter()
+        .find(|p| p.is_file())
+}
+
+/// Mean and deviation of a transformers model.
+fn preprocessor_beside(weights: &Path) -> Option<([f32; 3], [f32; 3])> {
+    let json = parse_file(&weights.with_file_name("preprocessor_config.json")).ok()?;
+    triple(&json, "image_mean").zip(triple(&json, "image_std"))
+}

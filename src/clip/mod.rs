@@ -1,0 +1,26 @@
+//! CLIP: configs, weights by name, both towers, texts and labels. Knows nothing of explanations.
+
+mod block;
+#[allow(missing_docs)]
+pub mod clean;
+pub mod config;
+pub mod labels;
+mod loader;
+pub mod model;
+pub mod names;
+pub mod positions;
+pub mod preprocess;
+pub mod templates;
+mod text;
+pub mod tokenizer;
+pub mod vision;
+
+pub use config::{ClipConfig, ConfigSource, TowerConfig};
+pub use labels::{LabelCache, Labels};
+pub use loader::Precision;
+pub use model::{Clip, ImageOutputs, LoadOptions};
+pub use positions::PositionRule;
+pub use preprocess::{Image, ImageInput, SourceKind};
+pub use templates::Templates;
+pub use tokenizer::Tokenizer;
+pub use vision::VisionPath;

@@ -1,0 +1,139 @@
+//! The engine: a device, its own or the host's, and the pipelines compiled on it.
+
+use crate::error::{Error, Result};
+use crate::gpu::{Caps, Gpu};
+use std::sync::Arc;
+
+/// How to open an engine.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Part of an adapter's name, or its number in [`Engine::adapters`]. Default: the environment variable
+    /// `LANCET_ADAPTER`, else the best by kind: discrete, integrated, virtual, CPU.
+    pub adapter: Option<String>,
+    /// A pipeline cache of the host's (Vulkan).
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
+    /// Open the device with WebGPU's default limits and no optional feature, as the weakest host would.
+    pub portable: bool,
+}
+
+/// A GPU device with lancet's kernels. Cheap to clone; everything made from it shares its pipelines.
+///
+/// Dropping it frees lancet's buffers only; a host's device stays alive.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    gpu: Arc<Gpu>,
+}
+
+impl Engine {
+    /// Opens a device of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], or the driver refuses the device.
+    pub async fn new(options: Options) -> Result<Engine> {
+        let adapter = choose(&options).await?;
+        let (features, limits) = match options.portable {
+            true => (wgpu::Features::empty(), wgpu::Limits::default()),
+            false => Caps::wants(&adapter),
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("lancet"),
+            required_features: features,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::Device { adapter: adapter.get_info().name.clone(), message: e.to_string() })?;
+        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, options.pipeline_cache)) })
+    }
+
+    /// Uses the host's device and queue. lancet never installs a handler on it, and submits only in methods that say so.
+    ///
+    /// # Errors
+    /// A device below WebGPU's default limits for compute.
+    pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue, options: Options) -> Result<Engine> {
+        let have = device.limits();
+        let need = wgpu::Limits::default();
+        let checks = [
+            ("max_storage_buffers_per_shader_stage", have.max_storage_buffers_per_shader_stage, need.max_storage_buffers_per_shader_stage),
+            ("max_compute_workgroup_storage_size", have.max_compute_workgroup_storage_size, need.max_compute_workgroup_storage_size),
+            (
+                "max_compute_invocations_per_workgroup",
+                have.max_compute_invocations_per_workgroup,
+                need.max_compute_invocations_per_workgroup,
+            ),
+        ];
+        for (limit, have, need) in checks {
+            if have < need {
+                return Err(Error::DeviceTooSmall {
+                    what: "the host's device".into(),
+                    limit,
+                    need: u64::from(need),
+                    have: u64::from(have),
+                    hint: "request at least wgpu::Limits::default(), or what Engine::wants returns".into(),
+                });
+            }
+        }
+        Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), options.pipeline_cache)) })
+    }
+
+    /// Features and limits that a host may request for lancet; none beyond `Limits::default()` is required.
+    pub fn wants(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+        Caps::wants(adapter)
+    }
+
+    /// What was found on the device.
+    pub fn caps(&self) -> &Caps {
+        &self.gpu.caps
+    }
+
+    /// The device, its queue and its kernels.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// All adapters, best first; the order is what a number in [`Options::adapter`] counts.
+    pub async fn adapters() -> Vec<wgpu::Adapter> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::PRIMARY);
+        let mut adapters = wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::all()).await;
+        adapters.sort_by_key(|a| rank(a.get_info().device_type));
+        adapters
+    }
+}
+
+/// Discrete before integrated before virtual before CPU.
+fn rank(kind: wgpu::DeviceType) -> u8 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+async fn choose(options: &Options) -> Result<wgpu::Adapter> {
+    if cfg!(target_arch = "wasm32") {
+        // A page has one adapter and cannot list them.
+        let request = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        return instance.request_adapter(&request).await.map_err(|e| Error::NoAdapter { wanted: String::new(), found: e.to_string() });
+    }
+    let wanted = options.adapter.clone().or_else(|| std::env::var("LANCET_ADAPTER").ok()).filter(|w| !w.is_empty());
+    let adapters = Engine::adapters().await;
+    let names: Vec<String> = adapters.iter().map(|a| a.get_info().name.clone()).collect();
+    let index = match &wanted {
+        None => (!adapters.is_empty()).then_some(0),
+        Some(w) => match w.parse::<usize>() {
+            Ok(number) => (number < adapters.len()).then_some(number),
+            Err(_) => names.iter().position(|n| n.to_lowercase().contains(&w.to_lowercase())),
+        },
+    };
+    let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    index
+        .and_then(|i| adapters.into_iter().nth(i))
+        .ok_or_else(|| Error::NoAdapter { wanted: wanted.map(|w| format!(" matching \"{w}\"")).unwrap_or_default(), found })
+}

@@ -1,0 +1,324 @@
+//! The explainer: a model, labels and a method, planned for an image size.
+
+use crate::clip::model::check_finite;
+use crate::clip::preprocess::{Image, plan_pixels};
+use crate::clip::{Clip, ImageInput, Labels, SourceKind};
+use crate::error::{Error, Result};
+use crate::explain::method::{Method, Score};
+use crate::explain::render::{RenderOutputs, plan_render};
+use crate::gpu::{Memory, Plan, PlanBuilder, Readback, Source, Tensor, Value};
+use crate::ops;
+use crate::shape::DType;
+
+/// Explains images with a model, a set of labels and a method.
+#[derive(Debug)]
+pub struct Explainer {
+    clip: Clip,
+    labels: Labels,
+    method: Method,
+    notice: Option<String>,
+    /// Label embeddings on the GPU, `[L, D]`, or `[L + 1, D]` with the empty text last.
+    table: Tensor,
+    session: Option<Session>,
+}
+
+/// What [`Explainer::plan_scores`] leaves on the device.
+#[derive(Clone, Debug)]
+pub struct ScoreOutputs {
+    /// Cosines of all tokens, class row first, `[B (1 + N), W]`; W = L, or L + 1 with the empty text last.
+    pub cosines: Tensor,
+    /// The method's scores, `[B (1 + N), L]`.
+    pub scores: Tensor,
+    /// Maps of the grid, `[B, L, N]`, each 0..1.
+    pub maps: Tensor,
+    /// The grid, (width, height).
+    pub grid: [u32; 2],
+}
+
+/// What [`Explainer::plan`] leaves on the device.
+#[derive(Clone, Debug)]
+pub struct ExplainOutputs {
+    /// The scores and the maps of the grid.
+    pub scores: ScoreOutputs,
+    /// Maps at output size, `[B L, H, W]`, f32, 0..1, image by image and label by label.
+    pub heatmaps: Tensor,
+    /// For one image: each label's overlay, rgba8unorm, ready to sample. Empty if not asked for.
+    pub overlays: Vec<wgpu::TextureView>,
+}
+
+/// One label's result.
+#[derive(Clone, Debug)]
+pub struct LabelMap {
+    /// The label.
+    pub label: String,
+    /// Cosine of the image's class embedding (plain CLIP's, for every method) with the label.
+    pub score: f32,
+    /// Where the map is largest, (x, y), pixels.
+    pub peak: [u32; 2],
+    /// Method's score at the strongest patch, before the map was stretched to 0..1.
+    pub peak_score: f32,
+    /// The map at image size, `[H, W]`, 0..1.
+    pub map: Vec<f32>,
+    /// The map over the image, RGBA, `[H, W, 4]`.
+    pub overlay: Vec<u8>,
+}
+
+/// One image's result.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Image size, (width, height).
+    pub size: [u32; 2],
+    /// Patches, (width, height).
+    pub grid: [u32; 2],
+    /// One per label, in order.
+    pub labels: Vec<LabelMap>,
+}
+
+/// Plans and buffers for one image size, kept between images.
+#[derive(Debug)]
+struct Session {
+    input: ImageInput,
+    scores: Plan<ScoreOutputs>,
+    render: Plan<RenderOutputs>,
+    image: wgpu::Buffer,
+    reads: [Readback; 4],
+}
+
+impl Explainer {
+    /// Binds labels and method to a model.
+    ///
+    /// With one label, label-set surgery becomes its empty-text form; [`Explainer::notice`] says so.
+    ///
+    /// # Errors
+    /// A method that contradicts itself, labels of another model's width.
+    pub fn new(clip: &Clip, labels: &Labels, method: &Method) -> Result<Explainer> {
+        method.check()?;
+        let (method, notice) = method.for_labels(labels.names().len());
+        let width = clip.config().embed;
+        if labels.width() != width as usize {
+            return Err(Error::shape("explain", "labels", format!("embeddings of width {width}"), labels.width()));
+        }
+        let mut rows = labels.embeddings().to_vec();
+        if method.score == Score::EmptyText {
+            rows.extend(labels.empty());
+        }
+        let table = clip.gpu().upload("lancet.labels", &[(rows.len() / width as usize) as u32, width], DType::F32, &rows)?;
+        Ok(Explainer { clip: clip.clone(), labels: labels.clone(), method, notice, table, session: None })
+    }
+
+    /// The method in effect.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// What was changed about the method, in words for the user.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
+    /// The labels.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    // ------------------------------------------------------------ plans
+
+    /// Appends everything from pixels `[B, 3, H, W]` to maps; the values are kept as outputs.
+    fn plan_maps(&self, b: &mut PlanBuilder, pixels: Value) -> Result<(PlannedMaps, [u32; 2])> {
+        let &[images, _, height, width] = pixels.shape().dims() else {
+            return Err(Error::shape("explain", "pixels", "[B, 3, H, W]", pixels.shape()));
+        };
+        let patch = self.clip.config().patch;
+        let grid = [width / patch, height / patch];
+        let features = self.clip.plan_tokens(b, pixels, &self.method.vision, self.method.positions_for(grid))?;
+        let tokens = features.shape().rows() / images;
+        let planned = b.scope("explain", |b| {
+            let unit = ops::l2_normalize(b, "l2_normalize", features)?;
+            let cosines = ops::similarity(b, "similarity", unit, &self.table)?;
+            let scores = match self.method.score.surgery() {
+                Some(surgery) => ops::feature_surgery(b, "feature_surgery", cosines, tokens, surgery)?,
+                None => cosines,
+            };
+            let maps = ops::minmax(b, "minmax", scores, tokens)?;
+            b.name(scores, "scores");
+            b.name(maps, "maps");
+            for value in [cosines, scores, maps] {
+                b.keep(value);
+            }
+            Ok(PlannedMaps { cosines, scores, maps })
+        })?;
+        Ok((planned, grid))
+    }
+
+    /// From images to scores and maps of the grid. The image's own size enters only through the resize.
+    ///
+    /// # Errors
+    /// A size that does not fit the model or the device.
+    pub fn plan_scores(&self, input: &ImageInput) -> Result<Plan<ScoreOutputs>> {
+        let mut b = PlanBuilder::new(self.clip.gpu());
+        let pixels = plan_pixels(&mut b, input, self.clip.config())?.pixels;
+        let (planned, grid) = self.plan_maps(&mut b, pixels)?;
+        b.finish(|r| planned.resolve(r, grid))
+    }
+
+    /// As [`Explainer::plan_scores`] from pixels that are normalised already, `[B, 3, H, W]` f32, keeping every named
+    /// stage: (stage, tensor) pairs in order. For golden tests and inspection; costs memory.
+    ///
+    /// # Errors
+    /// As [`Explainer::plan_scores`].
+    pub fn plan_inspect(&self, pixels: &Tensor) -> Result<Plan<Vec<(String, Tensor)>>> {
+        let mut b = PlanBuilder::new(self.clip.gpu()).inspect(true);
+        let pixels = b.import(pixels);
+        self.plan_maps(&mut b, pixels)?;
+        b.finish(|r| r.named())
+    }
+
+    /// From images to heat maps of size `output` (width, height) and, for one image, textures with the overlays
+    /// (then `output` must be the image's size). Everything stays on the device.
+    ///
+    /// # Errors
+    /// A size that does not fit the model or the device; overlays for a batch or for another size.
+    pub fn plan(&self, input: &ImageInput, output: [u32; 2], overlays: bool) -> Result<Plan<ExplainOutputs>> {
+        let gpu = self.clip.gpu();
+        let mut b = PlanBuilder::new(gpu);
+        let planned_pixels = plan_pixels(&mut b, input, self.clip.config())?;
+        let (planned, grid) = self.plan_maps(&mut b, planned_pixels.pixels)?;
+        let heatmaps = ops::upsample(&mut b, "upsample", planned.maps, grid, output)?;
+        b.keep(heatmaps);
+        let mut views = Vec::new();
+        if overlays {
+            if input.images != 1 || output != input.size {
+                return Err(Error::Input { what: "overlays are drawn for one image at its own size; use the heat maps for others".into() });
+            }
+            let side = output[0].max(output[1]);
+            if side > gpu.caps.max_texture_side {
+                return Err(Error::DeviceTooSmall {
+                    what: "the overlay texture".into(),
+                    limit: "max_texture_dimension_2d",
+                    need: u64::from(side),
+                    have: u64::from(gpu.caps.max_texture_side),
+                    hint: "scale the image down".into(),
+                });
+            }
+            for label in 0..self.labels.names().len() as u32 {
+                let view = gpu.overlay_texture(output)?;
+                ops::overlay_texture(&mut b, "overlay_texture", heatmaps, label, planned_pixels.source, &view)?;
+                views.push(view);
+            }
+        }
+        b.finish(|r| Ok(ExplainOutputs { scores: planned.resolve(r, grid)?, heatmaps: r.tensor(heatmaps)?, overlays: views }))
+    }
+
+    // ------------------------------------------------------------ simple tier: submits and waits
+
+    /// Explains one image; `model_size` is what the model sees, (width, height). Plans and buffers are kept for the
+    /// next image of the same size.
+    ///
+    /// # Errors
+    /// A size that does not fit, the device fails, or the result is not finite.
+    pub async fn explain(&mut self, image: &Image<'_>, model_size: [u32; 2]) -> Result<Explanation> {
+        let mut labels = Vec::new();
+        let (size, grid) = self
+            .explain_each(image, model_size, |_, label| {
+                labels.push(label);
+                Ok(())
+            })
+            .await?;
+        Ok(Explanation { size, grid, labels })
+    }
+
+    /// As [`Explainer::explain`], handing over one label at a time: memory stays flat however many labels there are.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`], or what `each` returns.
+    pub async fn explain_each(
+        &mut self,
+        image: &Image<'_>,
+        model_size: [u32; 2],
+        mut each: impl FnMut(usize, LabelMap) -> Result<()>,
+    ) -> Result<([u32; 2], [u32; 2])> {
+        let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size: image.size(), model_size };
+        self.prepare(&input)?;
+        let gpu = self.clip.gpu().clone();
+        let Some(session) = &mut self.session else { return Err(Error::Input { what: "no session".into() }) };
+        gpu.queue.write_buffer(&session.image, 0, image.rgba());
+
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.explain") });
+        session.scores.record(&mut encoder, Source::Rgba8(&session.image))?;
+        let (cosines, scores) = (session.reads[0].record(&mut encoder)?, session.reads[1].record(&mut encoder)?);
+        gpu.submit(encoder)?;
+        let (cosines, scores) = (cosines.floats().await?, scores.floats().await?);
+        check_finite("the similarity map", &scores)?;
+
+        let outputs = session.scores.outputs().clone();
+        let names = self.labels.names();
+        let columns = outputs.cosines.shape()[1] as usize;
+        let map_bytes = u64::from(outputs.grid[0] * outputs.grid[1]) * 4;
+        for (l, name) in names.iter().enumerate() {
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.render") });
+            encoder.copy_buffer_to_buffer(
+                outputs.maps.buffer(),
+                l as u64 * map_bytes,
+                session.render.outputs().grid.buffer(),
+                0,
+                map_bytes,
+            );
+            session.render.record(&mut encoder, Source::Rgba8(&session.image))?;
+            let (map, overlay) = (session.reads[2].record(&mut encoder)?, session.reads[3].record(&mut encoder)?);
+            gpu.submit(encoder)?;
+            let (map, overlay) = (map.floats().await?, overlay.bytes().await?);
+            let at = map.iter().enumerate().fold((0, f32::MIN), |best, (i, &v)| if v > best.1 { (i, v) } else { best }).0 as u32;
+            let peak_score = scores.iter().skip(names.len() + l).step_by(names.len()).copied().fold(f32::MIN, f32::max);
+            let label = LabelMap {
+                label: name.clone(),
+                score: cosines.get(l).copied().filter(|_| l < columns).unwrap_or(f32::NAN),
+                peak: [at % input.size[0], at / input.size[0]],
+                peak_score,
+                map,
+                overlay,
+            };
+            each(l, label)?;
+        }
+        Ok((input.size, outputs.grid))
+    }
+
+    /// Memory of the plans in use by [`Explainer::explain`], if any ran.
+    pub fn memory(&self) -> Option<Memory> {
+        self.session.as_ref().map(|s| s.scores.memory())
+    }
+
+    fn prepare(&mut self, input: &ImageInput) -> Result<()> {
+        if self.session.as_ref().is_some_and(|s| s.input == *input) {
+            return Ok(());
+        }
+        // The old session's buffers go before the new ones come.
+        self.session = None;
+        let gpu = self.clip.gpu().clone();
+        let scores = self.plan_scores(input)?;
+        let render = plan_render(&gpu, scores.outputs().grid, input.size)?;
+        let image = gpu.buffer("lancet.image", u64::from(input.size[0]) * u64::from(input.size[1]) * 4)?;
+        let (s, r) = (scores.outputs(), render.outputs());
+        let reads = [
+            Readback::new(&gpu, &s.cosines)?,
+            Readback::new(&gpu, &s.scores)?,
+            Readback::new(&gpu, &r.map)?,
+            Readback::new(&gpu, &r.overlay)?,
+        ];
+        self.session = Some(Session { input: *input, scores, render, image, reads });
+        Ok(())
+    }
+}
+
+/// Values of the scoring part of a plan.
+#[derive(Clone, Copy)]
+struct PlannedMaps {
+    cosines: Value,
+    scores: Value,
+    maps: Value,
+}
+
+impl PlannedMaps {
+    fn resolve(self, r: &crate::gpu::plan::Resolved, grid: [u32; 2]) -> Result<ScoreOutputs> {
+        Ok(ScoreOutputs { cosines: r.tensor(self.cosines)?, scores: r.tensor(self.scores)?, maps: r.tensor(self.maps)?, grid })
+    }
+}

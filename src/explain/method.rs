@@ -1,0 +1,183 @@
+//! Every method as a value of plain data. A user's own is a struct literal, not a new code path.
+
+use crate::clip::{PositionRule, VisionPath};
+use crate::error::{Error, Result};
+use crate::ops::Surgery;
+use crate::reference::Projection;
+use std::borrow::Cow;
+
+/// How image tokens and labels become scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// The cosine.
+    Cosine,
+    /// Label-set feature surgery: minus what all labels share at that place. Needs two labels or more.
+    LabelSet {
+        /// Inside the softmax over labels that weights them by presence; 2 in the original.
+        sharpness: f32,
+        /// Weight the minuend too, as the original's code does.
+        weight_minuend: bool,
+    },
+    /// Minus the cosine with the empty string.
+    EmptyText,
+}
+
+/// A training-free dense-CLIP method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Method {
+    /// What `--method` takes.
+    pub name: Cow<'static, str>,
+    /// One line, with the paper.
+    pub about: Cow<'static, str>,
+    /// What happens in the last blocks of the vision tower.
+    pub vision: VisionPath,
+    /// From features to scores.
+    pub score: Score,
+    /// Positions for square grids other than the trained one; other shapes go by [`PositionRule::Bicubic`] where the
+    /// published rule is for squares only.
+    pub positions: PositionRule,
+}
+
+const DUAL_VALUE_VALUE: VisionPath = VisionPath {
+    blocks: 6,
+    attention: Some((Projection::Value, Projection::Value)),
+    dual: true,
+    residual: true,
+    mlp: false,
+    ordinary_class_row: true,
+};
+
+impl Method {
+    /// Plain CLIP: every token's cosine. Its maps are inverted on real models; the baseline.
+    pub const CLIP: Method = Method {
+        name: Cow::Borrowed("clip"),
+        about: Cow::Borrowed("plain CLIP, every token projected (arXiv 2103.00020)"),
+        vision: VisionPath::ORDINARY,
+        score: Score::Cosine,
+        positions: PositionRule::Bilinear,
+    };
+
+    /// MaskCLIP's idea: the values of the last block, projected, without residual and MLP.
+    pub const MASK_CLIP: Method = Method {
+        name: Cow::Borrowed("maskclip"),
+        about: Cow::Borrowed("values of the last block, no residual, no MLP (arXiv 2112.01071)"),
+        vision: VisionPath { blocks: 1, attention: None, dual: false, residual: false, mlp: false, ordinary_class_row: false },
+        score: Score::Cosine,
+        positions: PositionRule::Bicubic,
+    };
+
+    /// CLIP Surgery with a label set: v-v attention on a second stream in the last 6 blocks, minus what labels share.
+    pub const SURGERY: Method = Method {
+        name: Cow::Borrowed("surgery"),
+        about: Cow::Borrowed("CLIP Surgery: v-v second stream, label-set feature surgery (arXiv 2304.05653)"),
+        vision: DUAL_VALUE_VALUE,
+        score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
+        positions: PositionRule::Bilinear,
+    };
+
+    /// CLIP Surgery for one text: minus the empty string.
+    pub const SURGERY_ONE_LABEL: Method = Method {
+        name: Cow::Borrowed("surgery-empty-text"),
+        about: Cow::Borrowed("CLIP Surgery for single texts: minus the empty string (arXiv 2304.05653)"),
+        vision: DUAL_VALUE_VALUE,
+        score: Score::EmptyText,
+        positions: PositionRule::Bilinear,
+    };
+
+    /// CLIP Surgery's architecture alone: cosines of the second stream. What it uses for segmentation.
+    pub const SURGERY_ARCHITECTURE: Method = Method {
+        name: Cow::Borrowed("surgery-architecture"),
+        about: Cow::Borrowed("CLIP Surgery without feature surgery (arXiv 2304.05653)"),
+        vision: DUAL_VALUE_VALUE,
+        score: Score::Cosine,
+        positions: PositionRule::Bilinear,
+    };
+
+    /// All presets; programs, tests and benches iterate over it.
+    pub const ALL: &[Method] = &[Method::SURGERY, Method::SURGERY_ONE_LABEL, Method::SURGERY_ARCHITECTURE, Method::MASK_CLIP, Method::CLIP];
+
+    /// The preset of this name.
+    ///
+    /// # Errors
+    /// No such name; the message lists them.
+    pub fn named(name: &str) -> Result<Method> {
+        Method::ALL.iter().find(|m| m.name == name).cloned().ok_or_else(|| {
+            let known: Vec<_> = Method::ALL.iter().map(|m| m.name.as_ref()).collect();
+            Error::Method { name: name.to_owned(), what: format!("unknown; expected one of {}", known.join(", ")) }
+        })
+    }
+
+    /// Refuses combinations that mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::Method`] names the knob.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::Method { name: self.name.to_string(), what: what.to_owned() });
+        if self.vision.dual && self.vision.attention.is_none() {
+            return wrong("a dual method needs an attention pair: the identity has no second stream to compute");
+        }
+        if self.vision.dual && self.vision.blocks == 0 {
+            return wrong("dual with 0 blocks: there is no second stream; set dual to false");
+        }
+        if self.vision.ordinary_class_row && !self.vision.dual {
+            return wrong("ordinary_class_row needs dual: there is only one stream to take it from");
+        }
+        match self.score {
+            Score::LabelSet { sharpness, .. } if !sharpness.is_finite() => wrong("sharpness must be a finite number"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The method for this many labels. With a single one label-set surgery is identically zero, so it becomes the
+    /// empty-text form; the second value says so, for the user.
+    pub fn for_labels(&self, labels: usize) -> (Method, Option<String>) {
+        match self.score {
+            Score::LabelSet { .. } if labels < 2 => (
+                Method { score: Score::EmptyText, ..self.clone() },
+                Some(format!("one label: {} would be zero everywhere, so what the empty text shows is subtracted instead", self.name)),
+            ),
+            _ => (self.clone(), None),
+        }
+    }
+
+    /// The position rule for a grid (width, height).
+    pub fn positions_for(&self, grid: [u32; 2]) -> PositionRule {
+        match self.positions {
+            PositionRule::Bilinear if grid[0] != grid[1] => PositionRule::Bicubic,
+            rule => rule,
+        }
+    }
+}
+
+impl Score {
+    /// The op behind it; `None` for the cosine itself.
+    pub(crate) fn surgery(self) -> Option<Surgery> {
+        match self {
+            Score::Cosine => None,
+            Score::LabelSet { sharpness, weight_minuend } => Some(Surgery::LabelMean { sharpness, weight_minuend }),
+            Score::EmptyText => Some(Surgery::Reference),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_sound_and_found_by_name() {
+        for method in Method::ALL {
+            method.check().unwrap();
+            assert_eq!(&Method::named(&method.name).unwrap(), method);
+        }
+        assert!(Method::named("grad-cam").unwrap_err().to_string().contains("surgery"));
+    }
+
+    #[test]
+    fn one_label_switches_and_says_so() {
+        let (method, notice) = Method::SURGERY.for_labels(1);
+        assert_eq!(method.score, Score::EmptyText);
+        assert!(notice.unwrap().contains("empty text"));
+        assert_eq!(Method::SURGERY.for_labels(2), (Method::SURGERY, None));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a device can do, and what lancet asks an adapter for.
+
+use crate::error::{Error, Result};
+
+/// Features and limits found on a device. Kernels pick their variants from it.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    /// Adapter name, e.g. `NVIDIA GeForce RTX 4090` or `llvmpipe (LLVM 15.0.6, 256 bits)`.
+    pub adapter: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// Vulkan, Metal, Dx12, BrowserWebGpu ...
+    pub backend: wgpu::Backend,
+    /// Discrete, integrated, virtual or CPU.
+    pub device_type: wgpu::DeviceType,
+    /// Largest buffer, bytes.
+    pub max_buffer_bytes: u64,
+    /// Largest storage binding, bytes.
+    pub max_binding_bytes: u64,
+    /// Workgroups per dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Alignment of uniform offsets, bytes.
+    pub uniform_alignment: u64,
+    /// Largest side of a 2-D texture, pixels.
+    pub max_texture_side: u32,
+    /// Half-precision arithmetic in shaders. Not needed: half *storage* works everywhere.
+    pub shader_f16: bool,
+    /// Subgroup operations, with the sizes the device may use.
+    pub subgroups: Option<[u32; 2]>,
+    /// Timestamps around compute passes.
+    pub timestamps: bool,
+}
+
+impl Caps {
+    /// Reads the capabilities off an open device.
+    pub fn of(device: &wgpu::Device) -> Caps {
+        let info = device.adapter_info();
+        let limits = device.limits();
+        let features = device.features();
+        Caps {
+            adapter: info.name.clone(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            backend: info.backend,
+            device_type: info.device_type,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            uniform_alignment: u64::from(limits.min_uniform_buffer_offset_alignment),
+            max_texture_side: limits.max_texture_dimension_2d,
+            shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        }
+    }
+
+    /// Features and limits worth requesting from an adapter: optional features that exist, and its own sizes.
+    /// lancet runs on a device made with `Limits::default()` and no feature, too.
+    pub fn wants(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+        let optional = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let theirs = adapter.limits();
+        let limits = wgpu::Limits {
+            max_buffer_size: theirs.max_buffer_size,
+            max_storage_buffer_binding_size: theirs.max_storage_buffer_binding_size,
+            max_texture_dimension_2d: theirs.max_texture_dimension_2d,
+            ..wgpu::Limits::default().or_worse_values_from(&theirs)
+        };
+        (adapter.features() & optional, limits)
+    }
+
+    /// Checks that a tensor of `bytes` can be one buffer and one binding.
+    ///
+    /// # Errors
+    /// [`Error::DeviceTooSmall`] names the limit.
+    pub fn check_binding(&self, what: &str, bytes: u64) -> Result<()> {
+        let too_small = |limit, have| Error::DeviceTooSmall {
+            what: what.to_owned(),
+            limit,
+            need: bytes,
+            have,
+            hint: format!(
+                "at most {:.1} MiB fit: use a smaller --size or image, fewer labels or a smaller batch",
+                have as f64 / (1 << 20) as f64
+            ),
+        };
+        if bytes > self.max_binding_bytes {
+            return Err(too_small("max_storage_buffer_binding_size", self.max_binding_bytes));
+        }
+        if bytes > self.max_buffer_bytes {
+            return Err(too_small("max_buffer_size", self.max_buffer_bytes));
+        }
+        Ok(())
+    }
+}

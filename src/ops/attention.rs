@@ -1,0 +1,223 @@
+//! Attention over packed sequences, and its maps for those who look at them.
+
+use crate::error::{Error, Result};
+use crate::gpu::kernel::kernels::{attention as kernel, attention_scores as scores_kernel, softmax as softmax_kernel};
+use crate::gpu::plan::{Arg, Dispatch};
+use crate::gpu::{Gpu, PlanBuilder, Tensor, Value};
+use crate::ops::{expect_act, expect_dtype, fold, fold_threads};
+use crate::reference::{Heads, Projection, Segment};
+use crate::shape::DType;
+
+/// Query rows of one workgroup, as in the WGSL.
+const TILE: u32 = 16;
+/// Largest head size, as in the WGSL.
+const MAX_HEAD: usize = 128;
+
+/// The work list of an attention: which rows of which sequence each workgroup computes. Made once per packing.
+#[derive(Clone, Debug)]
+pub struct Tiles {
+    list: Tensor,
+    rows: u32,
+    count: u32,
+    sequences: u32,
+    pairs: u64,
+}
+
+impl Tiles {
+    /// How many sequences.
+    pub fn sequences(&self) -> u32 {
+        self.sequences
+    }
+
+    /// For sequences that lie one behind the other in `rows` packed rows.
+    ///
+    /// # Errors
+    /// A sequence that is empty or reaches beyond `rows`.
+    pub fn new(gpu: &Gpu, segments: &[Segment], rows: u32) -> Result<Tiles> {
+        let mut list: Vec<[u32; 4]> = Vec::new();
+        for s in segments {
+            if s.len == 0 || s.start.checked_add(s.len).is_none_or(|end| end > rows) {
+                return Err(Error::shape(
+                    "attention",
+                    "segment",
+                    format!("a range within {rows} rows"),
+                    format!("{} rows from {}", s.len, s.start),
+                ));
+            }
+            list.extend((0..s.len).step_by(TILE as usize).map(|query| [s.start, s.len, query, 0]));
+        }
+        if list.is_empty() {
+            return Err(Error::shape("attention", "segments", "at least one", "none"));
+        }
+        let count = list.len() as u32;
+        let pairs = segments.iter().map(|s| u64::from(s.len) * u64::from(s.len)).sum();
+        Ok(Tiles {
+            list: gpu.upload("lancet.tiles", &[count, 4], DType::U32, &list)?,
+            rows,
+            count,
+            sequences: segments.len() as u32,
+            pairs,
+        })
+    }
+
+    /// For `images` sequences of equal length.
+    ///
+    /// # Errors
+    /// As [`Tiles::new`].
+    pub fn equal(gpu: &Gpu, images: u32, tokens: u32) -> Result<Tiles> {
+        let segments: Vec<_> = (0..images).map(|i| Segment { start: i * tokens, len: tokens }).collect();
+        Tiles::new(gpu, &segments, images * tokens)
+    }
+}
+
+/// Operands of [`attention`].
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionArgs<'a> {
+    /// `[T, 3 C]`: queries, keys, values.
+    pub qkv: Value,
+    /// The sequences.
+    pub tiles: &'a Tiles,
+    /// Heads and their size; C is the product.
+    pub heads: Heads,
+    /// Usually size^-0.5.
+    pub scale: f32,
+    /// No key behind the query.
+    pub causal: bool,
+    /// One or two pairs (P, Q): softmax(scale P Q^T) V each.
+    pub paths: &'a [(Projection, Projection)],
+}
+
+/// One or two attentions over the same values -> `[T, C]` or `[2 T, C]`, path by path.
+///
+/// # Errors
+/// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two.
+pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
+    const OP: &str = "attention";
+    let AttentionArgs { qkv, tiles, heads, .. } = args;
+    let width = check_heads(OP, qkv, heads)?;
+    if qkv.shape().rows() != tiles.rows {
+        return Err(Error::shape(OP, "qkv", format!("{} rows", tiles.rows), qkv.shape()));
+    }
+    let (a, second) = match *args.paths {
+        [a] => (a, a),
+        [a, second] => (a, second),
+        _ => return Err(Error::shape(OP, "paths", "one or two", args.paths.len())),
+    };
+    let paths = args.paths.len() as u32;
+    let out = b.value(&[paths * tiles.rows, width], qkv.dtype())?;
+    let causal_share = if args.causal { 2 } else { 1 };
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &kernel::KERNEL,
+            act: qkv.dtype(),
+            weight: DType::F32,
+            constants: &[("PATHS", paths)],
+            params: kernel::Params {
+                head4: heads.size as u32 / 4,
+                width4: width / 4,
+                scale: args.scale,
+                causal: args.causal.into(),
+                a_query: a.0 as u32,
+                a_key: a.1 as u32,
+                b_query: second.0 as u32,
+                b_key: second.1 as u32,
+                rows: tiles.rows,
+                ..Default::default()
+            },
+            args: &[Arg::Value(qkv), Arg::Tensor(&tiles.list), Arg::Value(out)],
+            workgroups: [tiles.count, heads.heads as u32, 1],
+            flops: u64::from(paths) * 4 * tiles.pairs * u64::from(width) / causal_share,
+        },
+    )?;
+    Ok(out)
+}
+
+fn check_heads(op: &'static str, qkv: Value, heads: Heads) -> Result<u32> {
+    expect_act(op, "qkv", qkv)?;
+    let width = (heads.heads * heads.size) as u32;
+    if qkv.shape().width() != 3 * width {
+        return Err(Error::shape(op, "qkv", format!("[T, 3 x {} heads x {}]", heads.heads, heads.size), qkv.shape()));
+    }
+    if heads.size == 0 || heads.size > MAX_HEAD || heads.size % 4 != 0 {
+        return Err(Error::shape(op, "head size", format!("a multiple of 4 up to {MAX_HEAD}"), heads.size));
+    }
+    Ok(width)
+}
+
+/// `scale P Q^T` per head -> f32 `[B, H, N, N]`, for `images` sequences of equal length.
+///
+/// # Errors
+/// Shapes that do not fit.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+pub fn attention_scores(
+    b: &mut PlanBuilder,
+    name: &str,
+    qkv: Value,
+    images: u32,
+    heads: Heads,
+    scale: f32,
+    causal: bool,
+    path: (Projection, Projection),
+) -> Result<Value> {
+    const OP: &str = "attention_scores";
+    let width = check_heads(OP, qkv, heads)?;
+    let rows = qkv.shape().rows();
+    if images == 0 || rows % images != 0 {
+        return Err(Error::shape(OP, "qkv", format!("rows for {images} equal sequences"), qkv.shape()));
+    }
+    let tokens = rows / images;
+    let scores = b.value(&[images, heads.heads as u32, tokens, tokens], DType::F32)?;
+    let total = scores.shape().elements();
+    let workgroups = fold_threads(b, total);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &scores_kernel::KERNEL,
+            act: qkv.dtype(),
+            weight: DType::F32,
+            constants: &[],
+            params: scores_kernel::Params {
+                tokens,
+                heads: heads.heads as u32,
+                head4: heads.size as u32 / 4,
+                width4: width / 4,
+                scale,
+                causal: causal.into(),
+                query: path.0 as u32,
+                key: path.1 as u32,
+                total: total as u32,
+                ..Default::default()
+            },
+            args: &[Arg::Value(qkv), Arg::Value(scores)],
+            workgroups,
+            flops: 2 * total * heads.size as u64,
+        },
+    )?;
+    Ok(scores)
+}
+
+/// Softmax over the last dimension of an f32 value.
+///
+/// # Errors
+/// Another element type.
+pub fn softmax(b: &mut PlanBuilder, name: &str, x: Value) -> Result<Value> {
+    expect_dtype("softmax", "x", x.dtype(), DType::F32)?;
+    let p = b.value(x.shape().dims(), DType::F32)?;
+    let (rows, width) = (x.shape().rows(), x.shape().width());
+    let workgroups = fold(b, u64::from(rows));
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &softmax_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: softmax_kernel::Params { rows, width, ..Default::default() },
+            args: &[Arg::Value(x), Arg::Value(p)],
+            workgroups,
+            flops: 5 * x.shape().elements(),
+        },
+    )?;
+    Ok(p)
+}

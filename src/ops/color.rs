@@ -1,0 +1,100 @@
+//! Colours over images, and textures in and out.
+
+use crate::error::{Error, Result};
+use crate::gpu::kernel::kernels::{load_texture as load_kernel, overlay as overlay_kernel, overlay_texture as texture_kernel};
+use crate::gpu::plan::{Arg, Dispatch};
+use crate::gpu::{PlanBuilder, Value};
+use crate::ops::{expect_dtype, fold_threads};
+use crate::shape::DType;
+
+/// JET colours of a map `[H, W]` in 0..1 over its image, packed RGBA8 `[H, W]` -> packed RGBA8, opaque.
+///
+/// # Errors
+/// Sizes that differ.
+pub fn overlay(b: &mut PlanBuilder, name: &str, map: Value, image: Value) -> Result<Value> {
+    expect_dtype("overlay", "map", map.dtype(), DType::F32)?;
+    expect_dtype("overlay", "image", image.dtype(), DType::U32)?;
+    if map.shape().elements() != image.shape().elements() {
+        return Err(Error::shape("overlay", "map", image.shape(), map.shape()));
+    }
+    let out = b.value(image.shape().dims(), DType::U32)?;
+    let pixels = image.shape().elements();
+    let workgroups = fold_threads(b, pixels);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &overlay_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: overlay_kernel::Params { pixels: pixels as u32, ..Default::default() },
+            args: &[Arg::Value(map), Arg::Value(image), Arg::Value(out)],
+            workgroups,
+            flops: 20 * pixels,
+        },
+    )?;
+    Ok(out)
+}
+
+/// Map `plane` of `[P, H, W]` over its image `[H, W]`, straight into a texture (rgba8unorm, usage `STORAGE_BINDING`, W x H).
+///
+/// # Errors
+/// Sizes that differ.
+pub fn overlay_texture(b: &mut PlanBuilder, name: &str, maps: Value, plane: u32, image: Value, target: &wgpu::TextureView) -> Result<()> {
+    const OP: &str = "overlay_texture";
+    expect_dtype(OP, "maps", maps.dtype(), DType::F32)?;
+    let &[planes, height, width] = maps.shape().dims() else { return Err(Error::shape(OP, "maps", "[P, H, W]", maps.shape())) };
+    let pixels = u64::from(height) * u64::from(width);
+    if plane >= planes || image.shape().elements() != pixels {
+        return Err(Error::shape(OP, "image", format!("{width}x{height}, plane {plane} below {planes}"), image.shape()));
+    }
+    if [target.texture().width(), target.texture().height()] != [width, height] {
+        return Err(Error::shape(
+            OP,
+            "target",
+            format!("{width}x{height}"),
+            format!("{}x{}", target.texture().width(), target.texture().height()),
+        ));
+    }
+    let workgroups = fold_threads(b, pixels);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &texture_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: texture_kernel::Params { width, pixels: pixels as u32, plane, ..Default::default() },
+            args: &[Arg::Value(maps), Arg::Value(image), Arg::Target(target)],
+            workgroups,
+            flops: 20 * pixels,
+        },
+    )
+}
+
+/// The host's textures as packed RGBA8 `[B, H, W]`; declares them as the plan's source. `size` is (width, height).
+///
+/// # Errors
+/// Too large for the device.
+pub fn load_texture(b: &mut PlanBuilder, name: &str, images: u32, size: [u32; 2]) -> Result<Value> {
+    b.source_textures(images as usize, size)?;
+    let pixels = b.value(&[images, size[1], size[0]], DType::U32)?;
+    let count = size[0] * size[1];
+    for i in 0..images {
+        let workgroups = fold_threads(b, u64::from(count));
+        b.dispatch(
+            name,
+            Dispatch {
+                kernel: &load_kernel::KERNEL,
+                act: DType::F32,
+                weight: DType::F32,
+                constants: &[],
+                params: load_kernel::Params { width: size[0], pixels: count, offset: i * count, ..Default::default() },
+                args: &[Arg::SourceTexture(i as usize), Arg::Value(pixels)],
+                workgroups,
+                flops: 0,
+            },
+        )?;
+    }
+    Ok(pixels)
+}

@@ -1,0 +1,121 @@
+//! Matrix product with fused bias, activation and residual.
+
+use crate::error::{Error, Result};
+use crate::gpu::kernel::kernels::matmul as kernel;
+use crate::gpu::plan::{Arg, Dispatch};
+use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::ops::{expect_act, expect_shape};
+use crate::reference::Activation;
+use crate::shape::DType;
+
+/// What is added behind the activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual {
+    /// Nothing.
+    None,
+    /// `[M, N]`.
+    Whole(Value),
+    /// Rows below `rows` from `first` `[rows, N]`, the others from `rest`, whose row `rest_row` belongs to row `rows`.
+    Split {
+        /// The upper rows.
+        first: Value,
+        /// How many.
+        rows: u32,
+        /// The lower rows.
+        rest: Value,
+        /// Where they start in `rest`.
+        rest_row: u32,
+    },
+}
+
+/// Operands of [`matmul`].
+#[derive(Clone, Copy, Debug)]
+pub struct MatmulArgs<'a> {
+    /// `[M, C]`, of which `K` columns from `x_offset` on are used.
+    pub x: Value,
+    /// First column of x, a multiple of 4.
+    pub x_offset: u32,
+    /// `[N, K]`, f32 or f16, as linear layers store it.
+    pub weight: &'a Tensor,
+    /// `[N]`, f32.
+    pub bias: Option<&'a Tensor>,
+    /// Behind the bias.
+    pub activation: Activation,
+    /// Behind the activation.
+    pub residual: Residual,
+}
+
+/// `activation(x w^T + bias) + residual` -> `[M, N]`, stored as x is. K and N multiples of 4.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<Value> {
+    const OP: &str = "matmul";
+    let MatmulArgs { x, x_offset, weight, bias, .. } = args;
+    expect_act(OP, "x", x)?;
+    let &[n, k] = weight.shape() else { return Err(Error::shape(OP, "weight", "[N, K]", format!("{:?}", weight.shape()))) };
+    let (m, stride) = (x.shape().rows(), x.shape().width());
+    if k % 4 != 0 || n % 4 != 0 || x_offset % 4 != 0 || x_offset + k > stride {
+        return Err(Error::shape(
+            OP,
+            "x",
+            format!("at least {k} columns from {x_offset} on (N, K, offset multiples of 4)"),
+            format!("x {}, weight [{n}, {k}]", x.shape()),
+        ));
+    }
+    if let Some(bias) = bias {
+        expect_shape(OP, "bias", bias, &[n])?;
+    }
+    let y = b.value(&[m, n], x.dtype())?;
+    let (residual, rest, split, rest_row) = match args.residual {
+        Residual::None => (None, None, m, 0),
+        Residual::Whole(r) => (Some(r), None, m, 0),
+        Residual::Split { first, rows, rest, rest_row } => (Some(first), Some(rest), rows, rest_row),
+    };
+    if let Some(r) = residual {
+        let enough = r.shape().rows() >= split.min(m)
+            && rest.is_none_or(|rest| rest.shape().rows() + split >= m + rest_row && rest.shape().width() == n);
+        if !enough || r.shape().width() != n || r.dtype() != x.dtype() || rest.is_some_and(|rest| rest.dtype() != x.dtype()) {
+            let got = format!("{}{}", r.shape(), rest.map(|r| format!(" and {}", r.shape())).unwrap_or_default());
+            return Err(Error::shape(OP, "residual", format!("[{m}, {n}] in {}", x.dtype()), got));
+        }
+    }
+    // A binding may not stay empty, nor hold less than one element of what the kernel expects there: unused activations
+    // are bound to x, an unused bias (four f32) to the weight, because x may be four halves.
+    let spare = Arg::Value(x);
+    let args_in_order = [
+        Arg::Value(x),
+        Arg::Tensor(weight),
+        Arg::Tensor(bias.unwrap_or(weight)),
+        residual.map_or(spare, Arg::Value),
+        rest.or(residual).map_or(spare, Arg::Value),
+        Arg::Value(y),
+    ];
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &kernel::KERNEL,
+            act: x.dtype(),
+            weight: weight.dtype(),
+            constants: &[],
+            params: kernel::Params {
+                m,
+                k4: k / 4,
+                n4: n / 4,
+                x_stride4: stride / 4,
+                x_offset4: x_offset / 4,
+                activation: args.activation as u32,
+                has_bias: bias.is_some().into(),
+                has_residual: residual.is_some().into(),
+                split,
+                rest_row,
+                ..Default::default()
+            },
+            args: &args_in_order,
+            workgroups: [n.div_ceil(16 * 8), m.div_ceil(16), 1],
+            flops: 2 * u64::from(m) * u64::from(n) * u64::from(k),
+        },
+    )?;
+    debug_assert_ne!(weight.dtype(), DType::U32);
+    Ok(y)
+}

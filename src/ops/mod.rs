@@ -1,0 +1,61 @@
+//! One function per kernel: check shapes, choose a variant, push one step. Knows no model.
+
+mod attention;
+mod color;
+mod elementwise;
+mod embed;
+mod labels;
+mod matmul;
+mod norm;
+mod resize;
+
+pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax};
+pub use color::{load_texture, overlay, overlay_texture};
+pub use elementwise::{activation, gather_rows};
+pub use embed::{patch_embed, token_embed};
+pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
+pub use matmul::{MatmulArgs, Residual, matmul};
+pub use norm::{Merge, l2_normalize, layer_norm};
+pub use resize::{normalize, resize_u8, upsample};
+
+use crate::error::{Error, Result};
+use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::shape::DType;
+
+/// Workgroups for a linear grid, folded into y beyond the limit of one dimension.
+fn fold(builder: &PlanBuilder, workgroups: u64) -> [u32; 3] {
+    let limit = u64::from(builder.gpu().caps.max_workgroups);
+    let x = workgroups.clamp(1, limit);
+    let y = workgroups.div_ceil(x).max(1);
+    [x as u32, y.min(u64::from(u32::MAX)) as u32, 1]
+}
+
+/// Workgroups of 64 threads for `threads` items.
+fn fold_threads(builder: &PlanBuilder, threads: u64) -> [u32; 3] {
+    fold(builder, threads.div_ceil(64))
+}
+
+fn expect_shape(op: &'static str, what: &'static str, tensor: &Tensor, expected: &[u32]) -> Result<()> {
+    if tensor.shape() != expected {
+        return Err(Error::shape(op, what, format!("{expected:?}"), format!("{:?}", tensor.shape())));
+    }
+    Ok(())
+}
+
+fn expect_dtype(op: &'static str, what: &'static str, got: DType, expected: DType) -> Result<()> {
+    if got != expected {
+        return Err(Error::shape(op, what, expected, got));
+    }
+    Ok(())
+}
+
+/// Activations are stored as f32 or f16 and are read four at a time.
+fn expect_act(op: &'static str, what: &'static str, x: Value) -> Result<()> {
+    if x.dtype() == DType::U32 {
+        return Err(Error::shape(op, what, "f32 or f16", "u32"));
+    }
+    if x.shape().width() % 4 != 0 {
+        return Err(Error::shape(op, what, "a last dimension that is a multiple of 4", x.shape()));
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Resizing: images to the model's input, maps to the image's size.
+
+use crate::error::{Error, Result};
+use crate::gpu::kernel::kernels::{normalize as normalize_kernel, resize_u8 as resize_kernel, upsample as upsample_kernel};
+use crate::gpu::plan::{Arg, Dispatch};
+use crate::gpu::{PlanBuilder, Value};
+use crate::ops::{expect_dtype, fold_threads};
+use crate::reference::Taps;
+use crate::shape::DType;
+
+/// Packed RGBA8 `[B, H, W]` to `[B, h, w]`, Pillow's antialiased bicubic, exact; an axis that keeps its size is skipped.
+/// `to` is (width, height).
+///
+/// # Errors
+/// Shapes that do not fit, or filter tables too large for the device.
+pub fn resize_u8(b: &mut PlanBuilder, name: &str, rgba: Value, to: [u32; 2]) -> Result<Value> {
+    expect_dtype("resize_u8", "rgba", rgba.dtype(), DType::U32)?;
+    let &[images, height, width] = rgba.shape().dims() else { return Err(Error::shape("resize_u8", "rgba", "[B, H, W]", rgba.shape())) };
+    let mut x = rgba;
+    if to[0] != width {
+        let y = b.value(&[images, height, to[0]], DType::U32)?;
+        axis(b, &format!("{name}.horizontal"), x, y, [width, to[0]], 1)?;
+        x = y;
+    }
+    if to[1] != height {
+        let y = b.value(&[images, to[1], to[0]], DType::U32)?;
+        axis(b, &format!("{name}.vertical"), x, y, [height, to[1]], to[0])?;
+        x = y;
+    }
+    Ok(x)
+}
+
+fn axis(b: &mut PlanBuilder, name: &str, src: Value, dst: Value, [input, output]: [u32; 2], inner: u32) -> Result<()> {
+    let taps = Taps::bicubic(input as usize, output as usize);
+    let gpu = b.gpu().clone();
+    let first = gpu.upload("lancet.taps.first", &[output], DType::U32, &taps.first)?;
+    let weights = gpu.upload("lancet.taps.weights", &[output, taps.size as u32], DType::U32, &taps.weights)?;
+    let total = dst.shape().elements();
+    let workgroups = fold_threads(b, total);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &resize_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: resize_kernel::Params { total: total as u32, input, output, inner, taps: taps.size as u32, ..Default::default() },
+            args: &[Arg::Value(src), Arg::Tensor(&first), Arg::Tensor(&weights), Arg::Value(dst)],
+            workgroups,
+            flops: 8 * total * taps.size as u64,
+        },
+    )
+}
+
+/// Packed RGBA8 `[B, H, W]` to the model's input `[B, 3, H, W]`, f32: `(x / 255 - mean) / std` per channel.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn normalize(b: &mut PlanBuilder, name: &str, rgba: Value, mean: [f32; 3], std: [f32; 3]) -> Result<Value> {
+    expect_dtype("normalize", "rgba", rgba.dtype(), DType::U32)?;
+    let &[images, height, width] = rgba.shape().dims() else { return Err(Error::shape("normalize", "rgba", "[B, H, W]", rgba.shape())) };
+    let pixels = b.value(&[images, 3, height, width], DType::F32)?;
+    let total = rgba.shape().elements();
+    let workgroups = fold_threads(b, total);
+    let four = |v: [f32; 3]| [v[0], v[1], v[2], 1.0];
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &normalize_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: normalize_kernel::Params {
+                mean: four(mean),
+                deviation: four(std),
+                total: total as u32,
+                plane: height * width,
+                ..Default::default()
+            },
+            args: &[Arg::Value(rgba), Arg::Value(pixels)],
+            workgroups,
+            flops: 9 * total,
+        },
+    )?;
+    Ok(pixels)
+}
+
+/// Maps `[P, h w]` of a grid `from` (width, height), f32, to `[P, H, W]` of size `to`: bilinear, half-pixel centres, no antialias.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2]) -> Result<Value> {
+    expect_dtype("upsample", "maps", maps.dtype(), DType::F32)?;
+    let cells = u64::from(from[0]) * u64::from(from[1]);
+    if cells == 0 || maps.shape().elements() % cells != 0 {
+        return Err(Error::shape("upsample", "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
+    }
+    let planes = (maps.shape().elements() / cells) as u32;
+    let y = b.value(&[planes, to[1], to[0]], DType::F32)?;
+    let total = y.shape().elements();
+    let workgroups = fold_threads(b, total);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &upsample_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: &[],
+            params: upsample_kernel::Params {
+                total: total as u32,
+                from_width: from[0],
+                from_height: from[1],
+                to_width: to[0],
+                to_height: to[1],
+                ..Default::default()
+            },
+            args: &[Arg::Value(maps), Arg::Value(y)],
+            workgroups,
+            flops: 8 * total,
+        },
+    )?;
+    Ok(y)
+}

@@ -1,0 +1,145 @@
+//! Multi-head attention over packed sequences: `out = softmax(scale * P Q^T) V` per head and segment.
+//!
+//! Sequences of any lengths lie end to end in one matrix of T tokens; a segment names the tokens of one. A token attends
+//! only to its own segment. P and Q are any two of the three projections:
+//!
+//! * (query, key): "Attention Is All You Need" (Vaswani et al., 2017), the attention CLIP was trained with
+//! * (value, value): CLIP Surgery (Li et al., 2023), where a token attends most to itself and to tokens alike
+//!
+//! The values are V in either case, and scale is `size^-0.5` in CLIP. Rows of `qkv` are `[q | k | v]`, and head h owns
+//! columns `h * size .. (h+1) * size` of each third, as of the output.
+
+use super::attention_scores::attention_scores;
+use super::softmax::softmax;
+
+/// The tokens `start .. start + len` of a packed matrix: one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First token.
+    pub start: u32,
+    /// Number of tokens.
+    pub len: u32,
+}
+
+/// How the width splits into heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Number of heads H.
+    pub heads: usize,
+    /// Channels per head.
+    pub size: usize,
+}
+
+/// One of the three projections of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// What a token looks for.
+    Query,
+    /// What a token offers to be found by.
+    Key,
+    /// What a token hands over.
+    Value,
+}
+
+impl Heads {
+    /// One head's rows of one projection within a segment: `len` slices of `size` values out of `qkv`, `[T, 3 * H * size]`.
+    pub(super) fn slice(self, qkv: &[f32], segment: Segment, head: usize, which: Projection) -> Vec<&[f32]> {
+        let width = self.heads * self.size;
+        assert_eq!(qkv.len() % (3 * width), 0, "qkv of {} values is not [T, 3 * {width}]", qkv.len());
+        let column = which as usize * width + head * self.size;
+        let tokens = segment.start as usize..(segment.start + segment.len) as usize;
+        tokens.map(|token| &qkv[token * 3 * width + column..][..self.size]).collect()
+    }
+}
+
+/// `softmax(scale * P Q^T) V` per head and segment.
+///
+/// * `qkv`: `[T, 3 * H * size]`, queries, keys and values beside each other
+/// * `segments`: the sequences; tokens in none of them come out as 0
+/// * `causal`: token i attends to tokens 0 ..= i of its segment only
+/// * `path`: which projections P and Q are
+///
+/// Returns `[T, H * size]`.
+pub fn attention(qkv: &[f32], segments: &[Segment], heads: Heads, scale: f32, causal: bool, path: (Projection, Projection)) -> Vec<f32> {
+    let width = heads.heads * heads.size;
+    let mut out = vec![0.0; qkv.len() / 3];
+    for &segment in segments {
+        let len = segment.len as usize;
+        let map = attention_map(qkv, &[segment], heads, scale, causal, path);
+        for head in 0..heads.heads {
+            let values = heads.slice(qkv, segment, head, Projection::Value);
+            for i in 0..len {
+                let weights = &map[(head * len + i) * len..][..len];
+                let row = (segment.start as usize + i) * width + head * heads.size;
+                for c in 0..heads.size {
+                    let terms = weights.iter().zip(&values).map(|(&w, v)| f64::from(w) * f64::from(v[c]));
+                    out[row + c] = terms.sum::<f64>() as f32;
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The attention weights alone: `softmax(scale * P Q^T)`. Arguments as for [`attention_scores`].
+///
+/// Returns `[B, H, len, len]`; every row sums to 1.
+pub fn attention_map(
+    qkv: &[f32],
+    segments: &[Segment],
+    heads: Heads,
+    scale: f32,
+    causal: bool,
+    path: (Projection, Projection),
+) -> Vec<f32> {
+    let len = segments.first().map_or(1, |segment| segment.len.max(1) as usize);
+    softmax(&attention_scores(qkv, segments, heads, scale, causal, path), len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: Heads = Heads { heads: 2, size: 2 };
+    const VV: (Projection, Projection) = (Projection::Value, Projection::Value);
+
+    fn qkv(tokens: usize) -> Vec<f32> {
+        (0..tokens * 12).map(|i| ((i * 7919 + 13) % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn without_scale_it_is_the_mean_of_the_values() {
+        let qkv = qkv(3);
+        let out = attention(&qkv, &[Segment { start: 0, len: 3 }], HEADS, 0.0, false, VV);
+        for (c, &got) in out[..4].iter().enumerate() {
+            let mean = (qkv[8 + c] + qkv[20 + c] + qkv[32 + c]) / 3.0;
+            assert!((got - mean).abs() < 1e-6, "channel {c}: {got}, not {mean}");
+        }
+    }
+
+    #[test]
+    fn a_single_token_keeps_its_values() {
+        let qkv = qkv(1);
+        assert_eq!(attention(&qkv, &[Segment { start: 0, len: 1 }], HEADS, 0.7, true, VV), qkv[8..12]);
+    }
+
+    #[test]
+    fn packing_changes_nothing() {
+        let qkv = qkv(7);
+        let path = (Projection::Query, Projection::Key);
+        let packed = [Segment { start: 0, len: 3 }, Segment { start: 3, len: 4 }];
+        let both = attention(&qkv, &packed, HEADS, 0.7, true, path);
+        let first = attention(&qkv[..3 * 12], &packed[..1], HEADS, 0.7, true, path);
+        let second = attention(&qkv[3 * 12..], &[Segment { start: 0, len: 4 }], HEADS, 0.7, true, path);
+        assert_eq!(both, [first, second].concat());
+    }
+
+    #[test]
+    fn causal_weights_are_lower_triangular() {
+        let map = attention_map(&qkv(4), &[Segment { start: 0, len: 4 }], HEADS, 0.7, true, VV);
+        for (i, row) in map.chunks_exact(4).enumerate() {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            assert!(row[i % 4 + 1..].iter().all(|&w| w == 0.0), "row {i}: {row:?}");
+        }
+    }
+}

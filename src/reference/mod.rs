@@ -1,0 +1,46 @@
+//! The plain-Rust definition of every GPU kernel, on slices.
+//!
+//! One file per kernel, under the kernel's own name. These functions say what a kernel computes; the shaders are tested
+//! against them. They are written to be read, not to be fast: sums run in `f64`, inputs and outputs are row-major `f32`,
+//! and nothing here knows any other part of the crate.
+//!
+//! Letters in shapes: B images, N patches, T packed tokens, C width, H heads, D joint embedding width, L labels,
+//! M templates. Where a shape has 1+N tokens, token 0 is the class token and the patches follow row by row.
+
+mod activation;
+mod attention;
+mod attention_scores;
+mod ensemble;
+mod feature_surgery;
+mod gather_rows;
+mod l2_normalize;
+mod layer_norm;
+mod matmul;
+mod minmax;
+mod normalize;
+mod overlay;
+mod patch_embed;
+mod resize_u8;
+mod similarity;
+mod softmax;
+mod token_embed;
+mod upsample;
+
+pub use activation::{Activation, activation, gelu, quick_gelu};
+pub use attention::{Heads, Projection, Segment, attention, attention_map};
+pub use attention_scores::attention_scores;
+pub use ensemble::ensemble;
+pub use feature_surgery::{feature_surgery_labels, feature_surgery_reference};
+pub use gather_rows::gather_rows;
+pub use l2_normalize::l2_normalize;
+pub use layer_norm::{layer_norm, layer_norm_merged};
+pub use matmul::matmul;
+pub use minmax::minmax;
+pub use normalize::normalize;
+pub use overlay::{jet, overlay};
+pub use patch_embed::patch_embed;
+pub use resize_u8::{Taps, resize_axis_u8, resize_u8};
+pub use similarity::similarity;
+pub use softmax::softmax;
+pub use token_embed::token_embed;
+pub use upsample::upsample;

@@ -1,0 +1,129 @@
+//! Attention over packed sequences, its scores and its softmax.
+
+use crate::common::{Output, Random, Tolerance, run, sum_of, upload};
+use crate::{ACTS, Case, ROWS};
+use lancet::ops::{self, AttentionArgs, Tiles};
+use lancet::reference::{self, Heads, Projection, Segment};
+use lancet::shape::DType;
+
+const QK: (Projection, Projection) = (Projection::Query, Projection::Key);
+const VV: (Projection, Projection) = (Projection::Value, Projection::Value);
+const QQ: (Projection, Projection) = (Projection::Query, Projection::Query);
+const KK: (Projection, Projection) = (Projection::Key, Projection::Key);
+
+/// Probabilities from scores of a few units: an error of a score is the same share of its probability, and the sum of
+/// them is one, so the values' own size bounds the rest. The roundings are those of a dot product over a head of 128.
+const ATTENTION: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-5 };
+
+/// Scores of +-100: a relative rounding of 6e-8 and the driver's exp (WGSL: 3 + 2 |x| units in the last place) are
+/// 2e-5 of a probability there.
+const STEEP_ATTENTION: Tolerance = Tolerance { absolute: 2e-4, relative: 2e-4 };
+
+/// One set of sequences under one attention.
+struct Run<'a> {
+    lengths: &'a [u32],
+    heads: Heads,
+    causal: bool,
+    paths: &'a [(Projection, Projection)],
+    act: DType,
+    /// Queries, keys and values lie in -spread .. spread.
+    spread: f32,
+}
+
+fn segments(lengths: &[u32]) -> Vec<Segment> {
+    let starts = lengths.iter().scan(0, |next, &len| Some(std::mem::replace(next, *next + len)));
+    starts.zip(lengths).map(|(start, &len)| Segment { start, len }).collect()
+}
+
+fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
+    let tokens: u32 = r.lengths.iter().sum();
+    let width = (r.heads.heads * r.heads.size) as u32;
+    let qkv = Random::new(u64::from(tokens + width)).floats((tokens * 3 * width) as usize, r.spread, r.act);
+    let segments = segments(r.lengths);
+    let scale = (r.heads.size as f32).sqrt().recip();
+    let tensor = upload(case.rig, &[tokens, 3 * width], r.act, &qkv);
+    let tiles = Tiles::new(case.rig.engine.gpu(), &segments, tokens).expect("tiles");
+    let got = run(case.rig, |b| {
+        let qkv = b.import(&tensor);
+        ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, causal: r.causal, paths: r.paths })
+    });
+    let want: Vec<f32> = r.paths.iter().flat_map(|&path| reference::attention(&qkv, &segments, r.heads, scale, r.causal, path)).collect();
+    let what = format!(
+        "sequences {:?}, {} heads of {}, causal {}, paths {:?}, {}",
+        r.lengths, r.heads.heads, r.heads.size, r.causal, r.paths, r.act
+    );
+    case.close(&what, &got, &want, tolerance);
+}
+
+pub fn attention(case: &Case) {
+    let of = |heads, size| Heads { heads, size };
+    let base = Run { lengths: &[50], heads: of(2, 64), causal: false, paths: &[QK], act: DType::F32, spread: 2.0 };
+    // Every token count, alone and causal, one path and two; one head at 1,025 for the sake of the reference.
+    for tokens in ROWS {
+        let heads = if tokens > 500 { of(1, 16) } else { of(2, 64) };
+        check(case, &Run { lengths: &[tokens], heads, ..base }, ATTENTION);
+        check(case, &Run { lengths: &[tokens], heads, paths: &[QK, VV], act: DType::F16, ..base }, ATTENTION);
+        check(case, &Run { lengths: &[tokens], heads, causal: true, ..base }, ATTENTION);
+    }
+    // Head sizes: below, at and above what one round of threads covers.
+    for size in [4, 8, 48, 64, 68, 80, 88, 104, 128] {
+        for act in ACTS {
+            check(case, &Run { lengths: &[77], heads: of(3, size), paths: &[QK, VV], act, ..base }, ATTENTION);
+        }
+    }
+    // Every pairing that a method uses, one path and two.
+    for paths in [&[VV][..], &[QQ], &[KK], &[QQ, KK], &[VV, QK], &[(Projection::Key, Projection::Query)]] {
+        check(case, &Run { paths, ..base }, ATTENTION);
+    }
+    // Packed sequences of unequal lengths, a batch of equal ones, and the edges of tiles of 16 queries and 64 keys.
+    for causal in [false, true] {
+        for lengths in [&[3, 77, 1, 16, 50, 9][..], &[197, 197], &[15, 16, 17, 63, 64, 65, 128, 129]] {
+            check(case, &Run { lengths, causal, paths: &[QK, VV], ..base }, ATTENTION);
+        }
+    }
+    // Scores far from zero: later keys outweigh all before, and most probabilities vanish.
+    check(case, &Run { lengths: &[257], spread: 12.0, ..base }, STEEP_ATTENTION);
+    check(case, &Run { lengths: &[257], spread: 12.0, paths: &[QK, VV], ..base }, STEEP_ATTENTION);
+}
+
+pub fn attention_scores(case: &Case) {
+    let table = [(1u32, 1u32, 1usize, 4usize), (2, 7, 3, 48), (1, 50, 2, 64), (2, 77, 2, 80), (1, 197, 1, 88), (3, 17, 2, 104)];
+    for (i, &(images, tokens, heads, size)) in table.iter().enumerate() {
+        for act in ACTS {
+            let (causal, path) = (i % 2 == 1, [QK, VV, QQ, KK][i % 4]);
+            let heads = Heads { heads, size };
+            let width = (heads.heads * size) as u32;
+            let qkv = Random::new(i as u64).floats((images * tokens * 3 * width) as usize, 1.0, act);
+            let tensor = upload(case.rig, &[images * tokens, 3 * width], act, &qkv);
+            let got = run(case.rig, |b| {
+                let qkv = b.import(&tensor);
+                ops::attention_scores(b, "y", qkv, images, heads, 0.125, causal, path)
+            });
+            let want = reference::attention_scores(&qkv, &segments(&vec![tokens; images as usize]), heads, 0.125, causal, path);
+            case.close(
+                &format!("{images} x {tokens} tokens, {} heads of {size}, causal {causal}, {act}", heads.heads),
+                &got,
+                &want,
+                sum_of(size, 0.125),
+            );
+        }
+    }
+}
+
+pub fn softmax(case: &Case) {
+    let soft = |rows: u32, width: u32, x: &[f32]| -> Output {
+        let tensor = upload(case.rig, &[rows, width], DType::F32, x);
+        run(case.rig, |b| {
+            let x = b.import(&tensor);
+            ops::softmax(b, "y", x)
+        })
+    };
+    // Rounding of exp and of the sum, relative to a probability.
+    let tolerance = Tolerance { absolute: 1e-7, relative: 1e-5 };
+    for (rows, width) in [(1, 1), (7, 1), (50, 50), (77, 63), (3, 64), (5, 65), (197, 197), (7, 1025), (65_537, 3)] {
+        let mut x = Random::new(u64::from(width)).floats((rows * width) as usize, 10.0, DType::F32);
+        // As behind a causal mask; where the width is 1 the row is masked whole and its softmax is 1.
+        x.iter_mut().step_by(11).for_each(|v| *v = -1e30);
+        case.close(&format!("{rows} rows of {width}"), &soft(rows, width, &x), &reference::softmax(&x, width as usize), tolerance);
+    }
+}

@@ -1,0 +1,187 @@
+//! Products with weights, and rows picked from tables.
+
+use crate::common::{FEW_ROUNDINGS, Random, run, sum_of, upload, upload_u32};
+use crate::{ACTS, Case, STORAGE};
+use lancet::ops::{self, MatmulArgs, Residual};
+use lancet::reference::{self, Activation};
+use lancet::shape::DType;
+
+const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::QuickGelu, Activation::Gelu];
+
+/// `[M, K, N]`: one row, models' token counts, and one less and one more than the tiles of 16 rows and 128 columns.
+const PRODUCTS: [[u32; 3]; 12] = [
+    [1, 4, 4],
+    [1, 768, 132],
+    [7, 48, 20],
+    [15, 64, 124],
+    [16, 80, 128],
+    [17, 88, 132],
+    [50, 104, 260],
+    [77, 512, 64],
+    [197, 768, 96],
+    [257, 100, 68],
+    [1025, 64, 48],
+    [33, 3072, 36],
+];
+
+pub fn matmul(case: &Case) {
+    for (i, &[m, k, n]) in PRODUCTS.iter().enumerate() {
+        for (j, &(act, weight)) in STORAGE.iter().enumerate() {
+            let mut random = Random::new((100 * i + j) as u64);
+            let x = random.floats((m * k) as usize, 1.0, act);
+            let w = random.floats((n * k) as usize, 1.0, weight);
+            let bias = random.floats(n as usize, 1.0, DType::F32);
+            let residual = random.floats((m * n) as usize, 1.0, act);
+            // Over the table every pairing of these occurs.
+            let (activation, with_bias, with_residual) = (ACTIVATIONS[(i + j) % 3], (i + j) % 2 == 0, (i / 2 + j) % 2 == 0);
+
+            let (xt, wt) = (upload(case.rig, &[m, k], act, &x), upload(case.rig, &[n, k], weight, &w));
+            let (bt, rt) = (upload(case.rig, &[n], DType::F32, &bias), upload(case.rig, &[m, n], act, &residual));
+            let got = run(case.rig, |b| {
+                let x = b.import(&xt);
+                let residual = if with_residual { Residual::Whole(b.import(&rt)) } else { Residual::None };
+                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: with_bias.then_some(&bt), activation, residual })
+            });
+            let want = reference::matmul(
+                &x,
+                &w,
+                [m, k, n].map(|d| d as usize),
+                with_bias.then_some(&bias[..]),
+                activation,
+                with_residual.then_some(&residual[..]),
+            );
+            case.close(&format!("M {m} K {k} N {n}, x {act}, weight {weight}, {activation:?}"), &got, &want, sum_of(k as usize, 1.0));
+        }
+    }
+    column_range(case);
+    split_residual(case);
+}
+
+/// The values' columns of a `[T, 3 C]` matrix, as CLIP Surgery's single projections read them.
+fn column_range(case: &Case) {
+    let (t, c) = (50, 48);
+    for act in ACTS {
+        let mut random = Random::new(7);
+        let (x, w) = (random.floats(t * 3 * c, 1.0, act), random.floats(c * c, 1.0, DType::F32));
+        let (xt, wt) = (upload(case.rig, &[t as u32, 3 * c as u32], act, &x), upload(case.rig, &[c as u32, c as u32], DType::F32, &w));
+        for part in 0..3 {
+            let got = run(case.rig, |b| {
+                let x = b.import(&xt);
+                let args = MatmulArgs {
+                    x,
+                    x_offset: (part * c) as u32,
+                    weight: &wt,
+                    bias: None,
+                    activation: Activation::None,
+                    residual: Residual::None,
+                };
+                ops::matmul(b, "y", args)
+            });
+            let columns: Vec<f32> = x.chunks_exact(3 * c).flat_map(|row| &row[part * c..][..c]).copied().collect();
+            let want = reference::matmul(&columns, &w, [t, c, c], None, Activation::None, None);
+            case.close(&format!("columns {} on, x {act}", part * c), &got, &want, sum_of(c, 1.0));
+        }
+    }
+}
+
+/// Both halves of a dual block: the upper rows continue one stream, the lower ones another that starts anywhere in its matrix.
+fn split_residual(case: &Case) {
+    let (k, n) = (20usize, 68usize);
+    for act in ACTS {
+        for (rows, rest_rows, rest_row) in [(7u32, 7u32, 0u32), (50, 100, 50), (17, 30, 5)] {
+            let m = (rows + rest_rows - rest_row) as usize;
+            let mut random = Random::new(u64::from(rows));
+            let (x, w) = (random.floats(m * k, 1.0, act), random.floats(n * k, 1.0, DType::F32));
+            let (first, rest) = (random.floats(rows as usize * n, 1.0, act), random.floats(rest_rows as usize * n, 1.0, act));
+            let (xt, wt) = (upload(case.rig, &[m as u32, k as u32], act, &x), upload(case.rig, &[n as u32, k as u32], DType::F32, &w));
+            let (ft, rt) = (upload(case.rig, &[rows, n as u32], act, &first), upload(case.rig, &[rest_rows, n as u32], act, &rest));
+            let got = run(case.rig, |b| {
+                let (x, first, rest) = (b.import(&xt), b.import(&ft), b.import(&rt));
+                let residual = Residual::Split { first, rows, rest, rest_row };
+                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual })
+            });
+            let residual = [&first[..], &rest[rest_row as usize * n..]].concat();
+            let want = reference::matmul(&x, &w, [m, k, n], None, Activation::None, Some(&residual));
+            case.close(&format!("residual split at {rows}, rest from {rest_row}, {act}"), &got, &want, sum_of(k, 1.0));
+        }
+    }
+}
+
+pub fn patch_embed(case: &Case) {
+    // Images, pixels across and down, patch, channels: ragged borders, grids that are not square, edge tiles.
+    let table: [(u32, [u32; 2], u32, u32); 8] = [
+        (1, [2, 2], 2, 4),
+        (2, [37, 23], 4, 20),
+        (3, [40, 64], 8, 132),
+        (1, [224, 224], 32, 48),
+        (2, [112, 80], 16, 64),
+        (1, [70, 99], 14, 124),
+        (1, [224, 224], 16, 20),
+        (2, [30, 48], 6, 16),
+    ];
+    for (i, &(images, size, patch, channels)) in table.iter().enumerate() {
+        let taps = (3 * patch * patch) as usize;
+        let tokens = 1 + (size[0] / patch) * (size[1] / patch);
+        for (j, &(act, weight)) in STORAGE.iter().enumerate() {
+            let mut random = Random::new((10 * i + j) as u64);
+            let pixels = random.floats((images * 3 * size[0] * size[1]) as usize, 1.0, DType::F32);
+            let w = random.floats(channels as usize * taps, 1.0, weight);
+            let (class, positions) =
+                (random.floats(channels as usize, 1.0, DType::F32), random.floats((tokens * channels) as usize, 1.0, DType::F32));
+            let pt = upload(case.rig, &[images, 3, size[1], size[0]], DType::F32, &pixels);
+            let wt = upload(case.rig, &[channels, taps as u32], weight, &w);
+            let ct = upload(case.rig, &[channels], DType::F32, &class);
+            let positions_t = upload(case.rig, &[tokens, channels], DType::F32, &positions);
+            for prefix in [true, false] {
+                let got = run(case.rig, |b| {
+                    let pixels = b.import(&pt);
+                    ops::patch_embed(b, "y", pixels, patch, &wt, prefix.then_some((&ct, &positions_t)), act)
+                });
+                let want = reference::patch_embed(
+                    &pixels,
+                    images as usize,
+                    size.map(|s| s as usize),
+                    patch as usize,
+                    &w,
+                    prefix.then_some((&class[..], &positions[..])),
+                );
+                let what = format!("{images} x {size:?} pixels, patch {patch}, C {channels}, act {act}, weight {weight}, prefix {prefix}");
+                case.close(&what, &got, &want, sum_of(taps, 1.0));
+            }
+        }
+    }
+}
+
+pub fn token_embed(case: &Case) {
+    for (count, width, act) in [(1usize, 4usize, DType::F32), (77, 48, DType::F16), (257, 512, DType::F32), (1025, 20, DType::F16)] {
+        let mut random = Random::new(count as u64);
+        let (table, positions) = (random.floats(31 * width, 1.0, DType::F32), random.floats(77 * width, 1.0, DType::F32));
+        let rows: Vec<u32> = (0..count).map(|_| random.below(31)).collect();
+        let places: Vec<u32> = (0..count).map(|_| random.below(77)).collect();
+        let pairs: Vec<u32> = rows.iter().zip(&places).flat_map(|(&r, &p)| [r, p]).collect();
+        let tokens = upload_u32(case.rig, &[count as u32, 2], &pairs);
+        let (tt, pt) =
+            (upload(case.rig, &[31, width as u32], DType::F32, &table), upload(case.rig, &[77, width as u32], DType::F32, &positions));
+        let got = run(case.rig, |b| ops::token_embed(b, "y", &tokens, &tt, &pt, act));
+        let want = reference::token_embed(&rows, &places, &table, &positions, width);
+        case.close(&format!("{count} tokens, C {width}, {act}"), &got, &want, FEW_ROUNDINGS);
+    }
+}
+
+pub fn gather_rows(case: &Case) {
+    for (from, count, width, act) in
+        [(1u32, 1u32, 4u32, DType::F32), (77, 7, 48, DType::F16), (50, 197, 512, DType::F32), (1025, 257, 20, DType::F16)]
+    {
+        let mut random = Random::new(u64::from(from));
+        let x = random.floats((from * width) as usize, 1.0, act);
+        let rows: Vec<u32> = (0..count).map(|_| random.below(from)).collect();
+        let (xt, rt) = (upload(case.rig, &[from, width], act, &x), upload_u32(case.rig, &[count], &rows));
+        let got = run(case.rig, |b| {
+            let x = b.import(&xt);
+            ops::gather_rows(b, "y", x, &rt)
+        });
+        // A copy: no bit may change, so the poison and the data are all that can come out.
+        assert_eq!(got.floats(), reference::gather_rows(&x, width as usize, &rows), "{}", case.label("a copy"));
+        case.ran(&got);
+    }
+}

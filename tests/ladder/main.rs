@@ -1,0 +1,42 @@
+//! The golden ladder: every stage of the original PyTorch code, in order, so that a failure names the first wrong one.
+//!
+//! A committed subset runs always; with `LANCET_GOLDEN` naming the full folder, every case does.
+
+mod cases;
+mod golden;
+mod steps;
+
+use cases::{Case, FULL, SUBSET};
+use golden::Golden;
+
+fn run(cases: &[Case]) {
+    let golden = Golden::open();
+    let failures: Vec<String> =
+        cases.iter().filter_map(|case| steps::climb(&golden, case).err().map(|e| format!("{}: {e}", case.name))).collect();
+    assert!(failures.is_empty(), "{} of {} cases fail:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    println!("{} golden cases hold", cases.len());
+}
+
+#[test]
+fn committed_cases() {
+    run(SUBSET);
+}
+
+#[test]
+fn full_cases() {
+    if Golden::is_full() {
+        run(FULL);
+    } else {
+        println!("LANCET_GOLDEN is not set: {} further cases not run", FULL.len());
+    }
+}
+
+#[test]
+fn functions_alone() {
+    steps::functions(&Golden::open()).unwrap();
+}
+
+#[test]
+fn preprocessing() {
+    steps::preprocessing(&Golden::open()).unwrap();
+}

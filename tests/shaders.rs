@@ -1,0 +1,160 @@
+//! Every variant of every kernel is valid WGSL, stays inside WebGPU's default limits, and can be written for Vulkan,
+//! Metal and DX12. Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
+
+use lancet::gpu::kernel::{Binding, Kernel, kernels};
+use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ShaderStage};
+use std::path::{Path, PathBuf};
+use std::{fs, iter};
+
+/// Of `wgpu::Limits::default()`, what every browser guarantees; wgpu itself does not check the first.
+const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
+const MAX_THREADS: u32 = 256;
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+/// Kernels without a definition of their own in `src/reference`, and why.
+const TWINLESS: [(&str, &str); 2] = [("load_texture", "the identity"), ("overlay_texture", "the same as overlay")];
+
+/// Values that the ops give to override constants.
+const OVERRIDES: [(&str, &[f64]); 1] = [("PATHS", &[1.0, 2.0])];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// `name` without `extension`, for every file of a folder.
+fn stems(name: &str, extension: &str) -> Vec<String> {
+    let mut all: Vec<String> = fs::read_dir(folder(name))
+        .expect("a folder of the repository")
+        .map(|e| e.expect("a folder entry").path())
+        .filter(|p| p.extension().is_some_and(|x| x == extension))
+        .map(|p| p.file_stem().expect("a file name").to_string_lossy().into_owned())
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Every variant with every value of its override constants: what to call it, and the module with the constants put in.
+fn resolved(kernel: &Kernel) -> Vec<(String, Module, ModuleInfo)> {
+    let mut all = Vec::new();
+    for variant in kernel.variants {
+        let what = format!("{} (activations {:?}, weights {:?})", kernel.name, variant.act, variant.weight);
+        let module =
+            naga::front::wgsl::parse_str(variant.source).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(variant.source)));
+        let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+            .validate(&module)
+            .unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(variant.source)));
+        let mut constants = vec![PipelineConstants::default()];
+        for &name in kernel.overrides {
+            let values = OVERRIDES
+                .iter()
+                .find(|o| o.0 == name)
+                .unwrap_or_else(|| panic!("{what}: add override {name} to OVERRIDES in tests/shaders.rs"))
+                .1;
+            constants = constants
+                .iter()
+                .flat_map(|c| values.iter().map(|&v| c.clone().into_iter().chain(iter::once((name.to_owned(), v))).collect()))
+                .collect();
+        }
+        for c in constants {
+            let (module, info) =
+                process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &c).unwrap_or_else(|e| panic!("{what} {c:?}: {e}"));
+            all.push((format!("{what} {c:?}"), module.into_owned(), info.into_owned()));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_variant_can_be_written_for_every_backend() {
+    for kernel in kernels::ALL {
+        for (what, module, info) in resolved(kernel) {
+            spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: SPIR-V: {e}"));
+            let metal = msl::Options { lang_version: (2, 0), ..Default::default() };
+            msl::write_string(&module, &info, &metal, &msl::PipelineOptions::default()).unwrap_or_else(|e| panic!("{what}: MSL: {e}"));
+            let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None).unwrap_or_else(|e| panic!("{what}: HLSL: {e}"));
+        }
+    }
+}
+
+#[test]
+fn every_variant_stays_in_the_portable_set() {
+    for kernel in kernels::ALL {
+        for (what, module, _) in resolved(kernel) {
+            let entries: Vec<_> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
+            assert_eq!(entries, ["main"], "{what}: entry points");
+            let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
+            assert!(threads <= MAX_THREADS, "{what}: {threads} threads");
+            let sizes = module
+                .global_variables
+                .iter()
+                .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
+                .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()));
+            let bytes: u32 = sizes.sum();
+            assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {bytes} bytes of workgroup memory");
+            let storage = kernel.bindings.iter().filter(|b| matches!(b, Binding::Read | Binding::Write)).count();
+            assert!(storage <= MAX_STORAGE_BUFFERS, "{what}: {storage} storage buffers");
+            assert_eq!(kernel.bindings[0], Binding::Params, "{what}: binding 0");
+            assert_eq!(
+                kernel.bindings.len(),
+                module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count(),
+                "{what}: bindings"
+            );
+        }
+        for variant in kernel.variants {
+            let directive =
+                variant.source.lines().map(str::trim).find(|l| ["enable ", "requires ", "diagnostic"].iter().any(|d| l.starts_with(d)));
+            assert_eq!(directive, None, "{}: directives differ between browsers and naga", kernel.name);
+        }
+    }
+}
+
+/// Bytes of a kernel's uniform struct as naga lays it out, rounded up to the 16 that uniform structs are bound in.
+fn params_bytes(kernel: &Kernel) -> usize {
+    let (_, module, _) = resolved(kernel).swap_remove(0);
+    let (_, params) = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).expect("a uniform Params");
+    module.types[params.ty].inner.size(module.to_ctx()).next_multiple_of(16) as usize
+}
+
+macro_rules! params_match {
+    ($($kernel:ident)*) => {
+        #[test]
+        fn params_are_laid_out_as_in_wgsl() {
+            let mut seen = Vec::new();
+            $(
+                let rust = size_of::<kernels::$kernel::Params>();
+                assert_eq!(rust % 16, 0, "{}: Params of {rust} bytes", stringify!($kernel));
+                assert_eq!(rust, params_bytes(&kernels::$kernel::KERNEL), "{}: size of Params", stringify!($kernel));
+                seen.push(stringify!($kernel));
+            )*
+            assert_eq!(seen, kernels::ALL.iter().map(|k| k.name).collect::<Vec<_>>(), "params_match! must list every kernel, in name order");
+        }
+    };
+}
+
+params_match! {
+    activation attention attention_scores ensemble feature_surgery gather_rows l2_normalize layer_norm load_texture matmul minmax
+    normalize overlay overlay_texture patch_embed resize_u8 similarity softmax token_embed upsample
+}
+
+#[test]
+fn one_name_for_file_kernel_and_reference() {
+    let names: Vec<_> = kernels::ALL.iter().map(|k| k.name).collect();
+    assert_eq!(names, stems("shaders", "wgsl"), "files of shaders/ and kernels of the table");
+    let twins = stems("src/reference", "rs");
+    for name in &names {
+        let excused = TWINLESS.iter().any(|t| t.0 == *name);
+        let has = twins.iter().any(|t| t == name);
+        assert!(
+            has != excused,
+            "{name}: {}",
+            if has { "has a reference, take it off TWINLESS" } else { "no src/reference file of that name" }
+        );
+    }
+    for twin in twins.iter().filter(|t| *t != "mod") {
+        assert!(names.contains(&twin.as_str()), "src/reference/{twin}.rs: no kernel of that name");
+    }
+}
