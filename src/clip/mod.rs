@@ -1,9 +1,10 @@
 //! CLIP: configs, weights by name, both towers, texts and labels. Knows nothing of explanations.
 
 mod block;
-#[allow(missing_docs)]
-pub mod clean;
+mod clean;
 pub mod config;
+#[cfg(feature = "image")]
+pub mod decode;
 pub mod labels;
 mod loader;
 pub mod model;

@@ -25,6 +25,13 @@ impl<'a> Image<'a> {
         Ok(Image { size, rgba })
     }
 
+    /// From bytes whose number is known to be right.
+    #[cfg(feature = "image")]
+    pub(crate) fn trusted(size: [u32; 2], rgba: &'a [u8]) -> Image<'a> {
+        debug_assert_eq!(rgba.len() as u64, u64::from(size[0]) * u64::from(size[1]) * 4);
+        Image { size, rgba }
+    }
+
     /// (width, height), pixels.
     pub fn size(&self) -> [u32; 2] {
         self.size

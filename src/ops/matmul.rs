@@ -8,6 +8,10 @@ use crate::ops::{expect_act, expect_shape};
 use crate::reference::Activation;
 use crate::shape::DType;
 
+/// Rows and columns of one workgroup, as in the WGSL: 8 threads of 25 x 16.
+const ROWS: u32 = 25;
+const COLUMNS: u32 = 8 * 16;
+
 /// What is added behind the activation.
 #[derive(Clone, Copy, Debug)]
 pub enum Residual {
@@ -112,7 +116,7 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
                 ..Default::default()
             },
             args: &args_in_order,
-            workgroups: [n.div_ceil(16 * 8), m.div_ceil(16), 1],
+            workgroups: [n.div_ceil(COLUMNS), m.div_ceil(ROWS), 1],
             flops: 2 * u64::from(m) * u64::from(n) * u64::from(k),
         },
     )?;

@@ -1,2 +1,48 @@
-//! x
-fn main() {}
+//! `lancet`: see inside CLIP from the command line. One file per subcommand.
+
+mod args;
+mod encode;
+mod explain;
+mod info;
+mod model;
+mod output;
+mod profile;
+mod progress;
+mod sheet;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// See inside CLIP on any GPU: heat maps of what a label lights up.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Explain(explain::Args),
+    Encode(encode::Args),
+    Profile(profile::Args),
+    Info(info::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Explain(args) => explain::run(&args),
+        Command::Encode(args) => encode::run(&args),
+        Command::Profile(args) => profile::run(&args),
+        Command::Info(args) => info::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: what we were doing, then the cause.
+            eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}

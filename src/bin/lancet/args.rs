@@ -1,0 +1,135 @@
+//! Arguments that several subcommands share.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use lancet::clip::ConfigSource;
+use lancet::{Precision, Templates};
+use std::path::{Path, PathBuf};
+
+/// Which model, on which adapter.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A .safetensors file (OpenAI, OpenCLIP or transformers layout), a folder with one, or "demo", the bundled model
+    #[arg(long, default_value = "demo", value_name = "PATH|NAME", help_heading = "Model")]
+    pub model: String,
+    /// The model's config: a JSON file (OpenCLIP or transformers form), or "openai" for OpenAI's rules
+    #[arg(long, value_name = "FILE|openai", help_heading = "Model")]
+    pub config: Option<String>,
+    /// How weights and activations are stored; arithmetic is always f32
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Stored, help_heading = "Model")]
+    pub precision: PrecisionArg,
+    /// Cut texts that are longer than the model's context instead of refusing them
+    #[arg(long, help_heading = "Model")]
+    pub truncate: bool,
+    /// GPU adapter: part of its name, or its number in `lancet info` [env: LANCET_ADAPTER]
+    #[arg(long, value_name = "NAME|N", help_heading = "Model")]
+    pub adapter: Option<String>,
+    /// No progress and no summary; errors and warnings only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Storage on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PrecisionArg {
+    /// Weights as in the file, activations f32: exact
+    Stored,
+    /// Everything f32
+    F32,
+    /// Everything f16: half the memory, about three digits
+    F16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(p: PrecisionArg) -> Precision {
+        match p {
+            PrecisionArg::Stored => Precision::Stored,
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::F16 => Precision::F16,
+        }
+    }
+}
+
+impl ModelArgs {
+    /// Where the config comes from.
+    pub fn config_source(&self) -> ConfigSource {
+        match self.config.as_deref() {
+            None => ConfigSource::Beside,
+            Some("openai") => ConfigSource::OpenAi,
+            Some(path) => ConfigSource::File(PathBuf::from(path)),
+        }
+    }
+
+    /// For the JSON.
+    pub fn precision_name(&self) -> &'static str {
+        match self.precision {
+            PrecisionArg::Stored => "stored",
+            PrecisionArg::F32 => "f32",
+            PrecisionArg::F16 => "f16",
+        }
+    }
+}
+
+/// `N` or `WxH`, pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub [u32; 2]);
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let side = |t: &str| match t.parse::<u32>() {
+            Ok(n) if (1..=8192).contains(&n) => Ok(n),
+            _ => Err(format!("\"{text}\" is not a size; expected N or WxH, 1 to 8192 pixels, e.g. 224 or 448x336")),
+        };
+        match text.split_once(['x', 'X']) {
+            Some((w, h)) => Ok(Size([side(w)?, side(h)?])),
+            None => Ok(Size([side(text)?; 2])),
+        }
+    }
+}
+
+/// `ensemble`, `none`, or a file of templates.
+pub fn templates(choice: &str) -> Result<Templates> {
+    match choice {
+        "ensemble" => Ok(Templates::ensemble()),
+        "none" => Ok(Templates::bare()),
+        path => Templates::parse(&read_text(Path::new(path))?).with_context(|| path.to_owned()),
+    }
+}
+
+/// Labels from the command line and from a file, one a line; twice the same is refused, since it would change the set.
+pub fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+    let mut all = given.to_vec();
+    if let Some(path) = file {
+        let text = read_text(path)?;
+        all.extend(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+    }
+    if all.is_empty() {
+        bail!("no labels: name at least one thing to look for, e.g. lancet explain photo.jpg \"dog\" \"bench\", or pass --labels FILE");
+    }
+    for (i, label) in all.iter().enumerate() {
+        if all[..i].contains(label) {
+            bail!("label \"{label}\" is given twice; name it once");
+        }
+    }
+    Ok(all)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!("224".parse(), Ok(Size([224, 224])));
+        assert_eq!("448x336".parse(), Ok(Size([448, 336])));
+        for bad in ["", "0", "axb", "10x", "99999"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+}

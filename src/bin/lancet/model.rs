@@ -1,0 +1,83 @@
+//! From `--model` to a loaded CLIP.
+
+use crate::args::ModelArgs;
+use anyhow::{Context, Result};
+use lancet::{Clip, Engine, Error, LoadOptions, Options, Weights};
+use std::path::{Path, PathBuf};
+
+/// A loaded model and its engine.
+pub struct Loaded {
+    pub engine: Engine,
+    pub clip: Clip,
+    pub path: PathBuf,
+}
+
+/// Opens the adapter and the model; says on stderr what had to be assumed.
+pub fn load(args: &ModelArgs) -> Result<Loaded> {
+    // The file first: a wrong path should not wait for a driver.
+    let path = resolve(&args.model)?;
+    let weights = Weights::open(&path)?;
+    let engine = pollster::block_on(Engine::new(Options { adapter: args.adapter.clone(), ..Default::default() }))?;
+    let options = LoadOptions { precision: args.precision.into(), config: args.config_source(), truncate: args.truncate, tokenizer: None };
+    let clip = Clip::load(&engine, &weights, options)?;
+    for note in &clip.config().assumed {
+        eprintln!("note: {note}");
+    }
+    Ok(Loaded { engine, clip, path })
+}
+
+/// The weights file behind a path or a name.
+fn resolve(model: &str) -> Result<PathBuf> {
+    let path = Path::new(model);
+    if path.is_dir() {
+        return in_folder(path);
+    }
+    if path.exists() {
+        return Ok(path.to_owned());
+    }
+    if model == "demo" {
+        return demo();
+    }
+    if model.contains(['/', '\\']) || model.ends_with(".safetensors") {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(missing).with_context(|| format!("model {model}"));
+    }
+    Err(Error::UnknownModel { name: model.to_owned(), known: "demo".into() }.into())
+}
+
+fn in_folder(folder: &Path) -> Result<PathBuf> {
+    for name in ["open_clip_model.safetensors", "model.safetensors"] {
+        if folder.join(name).is_file() {
+            return Ok(folder.join(name));
+        }
+    }
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "safetensors")).collect();
+    files.sort();
+    match files.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => anyhow::bail!("model {}: no .safetensors file in this folder", folder.display()),
+        many => anyhow::bail!("model {}: {} .safetensors files in this folder; name one of them", folder.display(), many.len()),
+    }
+}
+
+/// The bundled model: in `LANCET_WEIGHTS`, beside the program, or in the source tree it was built from.
+fn demo() -> Result<PathBuf> {
+    let file = Path::new("demo/open_clip_model.safetensors");
+    let exe = std::env::current_exe().ok();
+    let folders = std::env::var_os("LANCET_WEIGHTS")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(exe.iter().flat_map(|exe| exe.ancestors().skip(1).take(3)).map(|folder| folder.join("weights")))
+        .chain([Path::new(env!("CARGO_MANIFEST_DIR")).join("weights")]);
+    let tried: Vec<PathBuf> = folders.map(|f| f.join(file)).collect();
+    tried.iter().find(|p| p.is_file()).cloned().with_context(|| {
+        format!("the bundled model was not found; set LANCET_WEIGHTS to the folder that holds {} or pass --model PATH", file.display())
+    })
+}
+
+/// Where label embeddings are kept between runs.
+pub fn label_cache() -> Option<lancet::clip::LabelCache> {
+    let folder = std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))?;
+    Some(lancet::clip::LabelCache::new(folder.join("labels")))
+}

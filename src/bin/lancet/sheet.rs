@@ -1,0 +1,99 @@
+//! The contact sheet: the image and all overlays on one page, each with its label and score.
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use image::{RgbaImage, imageops};
+
+/// Longest side of a tile's picture, pixels.
+const SIDE: u32 = 320;
+const MARGIN: u32 = 12;
+const CAPTION: u32 = 28;
+const FONT_PX: f32 = 20.0;
+
+/// One picture with a caption.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    caption: String,
+    picture: RgbaImage,
+}
+
+impl Tile {
+    /// Scales `[H, W, 4]` pixels to a tile; small pictures keep their size.
+    pub fn new(caption: &str, rgba: &[u8], [width, height]: [u32; 2]) -> Tile {
+        let whole = RgbaImage::from_raw(width, height, rgba.to_vec()).unwrap_or_default();
+        let scale = (f64::from(SIDE) / f64::from(width.max(height).max(1))).min(1.0);
+        let side = |n: u32| ((f64::from(n) * scale).round() as u32).max(1);
+        let picture = if scale < 1.0 { imageops::thumbnail(&whole, side(width), side(height)) } else { whole };
+        Tile { caption: caption.to_owned(), picture }
+    }
+}
+
+/// Tiles row by row on white -> RGBA pixels and their (width, height). The first tile's size is everybody's.
+pub fn sheet(tiles: &[Tile]) -> (Vec<u8>, [u32; 2]) {
+    let (tile_width, tile_height) = tiles.first().map_or((1, 1), |t| t.picture.dimensions());
+    let cell = [tile_width.max(120) + MARGIN, tile_height + CAPTION + MARGIN];
+    let columns = columns(tiles.len() as u32, cell);
+    let rows = (tiles.len() as u32).div_ceil(columns);
+    let size = [columns * cell[0] + MARGIN, rows * cell[1] + MARGIN];
+    let mut page = RgbaImage::from_pixel(size[0], size[1], image::Rgba([255; 4]));
+    let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok();
+    for (i, tile) in tiles.iter().enumerate() {
+        let x = MARGIN + (i as u32 % columns) * cell[0];
+        let y = MARGIN + (i as u32 / columns) * cell[1];
+        imageops::replace(&mut page, &tile.picture, i64::from(x), i64::from(y));
+        if let Some(font) = &font {
+            write_line(&mut page, font, &tile.caption, [x, y + tile_height + 2], cell[0] - MARGIN);
+        }
+    }
+    (page.into_raw(), size)
+}
+
+/// As many columns as make the page nearest to 4 : 3.
+fn columns(tiles: u32, cell: [u32; 2]) -> u32 {
+    let shape = |columns: u32| {
+        let rows = tiles.div_ceil(columns);
+        (f64::from(columns * cell[0]) / f64::from(rows * cell[1]) / (4.0 / 3.0)).ln().abs()
+    };
+    (1..=tiles.max(1)).min_by(|a, b| shape(*a).total_cmp(&shape(*b))).unwrap_or(1)
+}
+
+/// One line of dark text; what does not fit is cut.
+fn write_line(page: &mut RgbaImage, font: &FontRef<'_>, text: &str, [x, y]: [u32; 2], width: u32) {
+    let font = font.as_scaled(PxScale::from(FONT_PX));
+    let mut pen = point(x as f32, y as f32 + font.ascent());
+    for c in text.chars() {
+        let id = font.glyph_id(c);
+        let advance = font.h_advance(id);
+        if pen.x + advance > (x + width) as f32 {
+            break;
+        }
+        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(FONT_PX, pen)) {
+            let bounds = outline.px_bounds();
+            outline.draw(|gx, gy, coverage| {
+                let at = (bounds.min.x as i64 + i64::from(gx), bounds.min.y as i64 + i64::from(gy));
+                if let (Ok(px), Ok(py)) = (u32::try_from(at.0), u32::try_from(at.1))
+                    && let Some(pixel) = page.get_pixel_mut_checked(px, py)
+                {
+                    for channel in &mut pixel.0[..3] {
+                        *channel = (f32::from(*channel) * (1.0 - coverage) + 24.0 * coverage) as u8;
+                    }
+                }
+            });
+        }
+        pen.x += advance;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_wide_rather_than_long() {
+        assert_eq!(columns(1, [332, 280]), 1);
+        assert_eq!(columns(6, [332, 280]), 3);
+        let tile = Tile::new("a label", &vec![10; 640 * 480 * 4], [640, 480]);
+        let (pixels, [w, h]) = sheet(&[tile.clone(), tile]);
+        assert_eq!(pixels.len() as u32, w * h * 4);
+        assert!(pixels.chunks(4).any(|p| p[0] < 60), "the caption is drawn");
+    }
+}
