@@ -1,14 +1,18 @@
 // Softmax attention over packed sequences, one or two paths from one reading of the values.
 //
 // qkv [T, 3 C], head a owns channels a dh .. (a+1) dh of each of q, k and v; sequences are row ranges of it.
-// Path A: softmax(scale P Q^T) V with P, Q any of q, k, v (ordinary attention: q, k). With PATHS = 2 path B does
-// the same with its own pair (CLIP Surgery: v, v) on the same V. -> out [PATHS T, C], path B below path A.
+// Path A: softmax(scale P Q^T) V with P, Q any of q, k, v (ordinary attention: q, k). Path B does the same with its
+// own pair (CLIP Surgery: v, v) on the same V. -> out [T, C], or [2 T, C] with path B below path A.
 //
-// A workgroup of 64 threads owns 16 query rows of one head. It walks over 64 keys at a time:
-//   1. scores: each thread 4 queries x 4 keys, in registers, then to workgroup memory;
-//   2. streaming softmax: 4 threads a row, running maximum and sum, earlier output rescaled by alpha;
-//   3. values: each thread 4 rows x 4 channels (two such tiles if dh > 64), V loaded once for both paths.
-// dh up to 128, a multiple of 4. Workgroup memory: 2 x (4 KiB scores + 64 + 256 bytes).
+// A workgroup of 32 threads owns 32 rows of one head and up to 64 channels: 32 queries, or 16 queries by both paths.
+// It walks over 64 keys at a time:
+//   1. scores: each thread 8 queries of one path x 8 keys, in registers, then to workgroup memory;
+//   2. streaming softmax: a thread a row, running maximum and sum; what was summed before is rescaled by `fade`;
+//   3. values: each thread 8 rows x 8 channels in registers, four keys at a time. With two paths the 8 rows are
+//      4 queries of path A and the same 4 of path B, so that each value loaded serves both.
+// Steps 1 and 3 load 16 vectors for 256 multiply-adds. A head wider than 64 is two workgroups, each with its own half
+// of the channels, that compute the same scores: few models have one, and half as many registers serve all others.
+// dh up to 128, a multiple of 4. Workgroup memory: 8.6 KiB.
 // `tiles` lists the work: (first row of the sequence, its length, first query of this tile, unused), so that
 // ragged batches waste nothing and no workgroup looks for its place.
 //
@@ -24,247 +28,223 @@ struct Params {
     b_query: u32,
     b_key: u32,
     rows: u32,       // T
+    paths: u32,      // 1 or 2
 }
 
-override PATHS: u32 = 1u;
-
 const MASKED = -1.0e30;
+const STRIDE = 17u;   // vectors per row of scores; 16 would put a column of them into one memory bank
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<Act4>;
 @group(0) @binding(2) var<storage, read> tiles: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<Act4>;
 
-var<workgroup> score_a: array<f32, 1024>;   // [16 queries, 64 keys], then probabilities
-var<workgroup> score_b: array<f32, 1024>;
-var<workgroup> partial: array<f32, 64>;     // [16 queries, 4 threads]
-var<workgroup> alpha_a: array<f32, 16>;     // rescaling of what was accumulated before this step
-var<workgroup> alpha_b: array<f32, 16>;
+var<workgroup> score: array<vec4<f32>, 544>;   // [32 queries, 64 keys and 4 unused], then probabilities
+var<workgroup> fade: array<f32, 32>;           // rescaling of what was accumulated before this step
 
-fn load(at: u32, c: u32) -> vec4<f32> {
-    return widen_act(qkv[at + c]);
+fn load(at: u32) -> vec4<f32> {
+    return widen_act(qkv[at]);
 }
 
-// Scores of 4 queries against 4 keys; query0.. and key0.. are offsets of head rows in qkv.
-fn scores(query: vec4<u32>, key: vec4<u32>) -> mat4x4<f32> {
-    var s0 = vec4<f32>(0.0);
-    var s1 = vec4<f32>(0.0);
-    var s2 = vec4<f32>(0.0);
-    var s3 = vec4<f32>(0.0);
-    for (var c = 0u; c < params.head4; c += 1u) {
-        let k = transpose(mat4x4<f32>(load(key.x, c), load(key.y, c), load(key.z, c), load(key.w, c)));
-        s0 = product(load(query.x, c), k, s0);
-        s1 = product(load(query.y, c), k, s1);
-        s2 = product(load(query.z, c), k, s2);
-        s3 = product(load(query.w, c), k, s3);
-    }
-    return mat4x4<f32>(s0, s1, s2, s3);
-}
-
+// acc + a times the 4 x 4 matrix b, whose [i] belongs to a[i].
 fn product(a: vec4<f32>, b: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(a.w), b[3], fma(vec4<f32>(a.z), b[2], fma(vec4<f32>(a.y), b[1], fma(vec4<f32>(a.x), b[0], acc))));
 }
 
-// Maximum (or sum) over the four threads of a row.
-fn row_max(lane: u32, value: f32) -> f32 {
-    partial[lane] = value;
-    workgroupBarrier();
-    let r = lane & ~3u;
-    let m = max(max(partial[r], partial[r + 1u]), max(partial[r + 2u], partial[r + 3u]));
-    workgroupBarrier();
-    return m;
+// Scores of one query against eight keys, those it may not see masked.
+fn keep(row: u32, last: u32, key: u32, quad: u32, s0: vec4<f32>, s1: vec4<f32>) {
+    let keys = vec4<u32>(key) + vec4<u32>(0u, 1u, 2u, 3u);
+    score[row * STRIDE + quad] = select(s0 * params.scale, vec4<f32>(MASKED), keys > vec4<u32>(last));
+    score[row * STRIDE + quad + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), keys + 4u > vec4<u32>(last));
 }
 
-fn row_sum(lane: u32, value: f32) -> f32 {
-    partial[lane] = value;
-    workgroupBarrier();
-    let r = lane & ~3u;
-    let s = partial[r] + partial[r + 1u] + partial[r + 2u] + partial[r + 3u];
-    workgroupBarrier();
-    return s;
+// The last key that a query sees.
+fn last_key(query: u32, len: u32) -> u32 {
+    return select(len - 1u, min(query, len - 1u), params.causal != 0u);
 }
 
-fn store(row: u32, column: u32, v: vec4<f32>) {
-    out[row * params.width4 + column] = narrow_act(v);
+fn store(base: u32, query: u32, len: u32, column: u32, v: vec4<f32>) {
+    if (query < len && column < params.head4) {
+        out[base + query * params.width4 + column] = narrow_act(v);
+    }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tile = tiles[group.x];
     let start = tile.x;
     let len = tile.y;
     let query0 = tile.z;
     let head = group.y * params.head4;
+    let two = params.paths == 2u;
     let stride = 3u * params.width4;
     // Keys beyond the last query of a causal tile are never seen.
-    let limit = select(len, min(len, query0 + 16u), params.causal != 0u);
+    let limit = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
 
-    // Step 1 ownership: 4 queries x 4 keys. Step 2: row lane / 4, every fourth key from lane % 4.
-    let my_queries = (lane / 16u) * 4u;
-    let my_keys = (lane % 16u) * 4u;
-    let my_row = lane / 4u;
-    let query_rows = (vec4<u32>(start) + min(vec4<u32>(query0 + my_queries) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(len - 1u))) * stride + head;
+    // Step 1: 4 groups of 8 queries by 8 groups of 8 keys, eight neighbouring threads on 16 keys: a driver that runs
+    // eight at once then skips what lies behind the last key. Step 2: row lane. Step 3: eight neighbouring threads on
+    // 8 rows, each on vectors lane % 8 and, eight further, another; rows behind the last are skipped.
+    // Row of query i and path b: i with one path, (i / 4) * 8 + b * 4 + i % 4 with two.
+    let my_group = lane / 2u % 4u;
+    let second = two && my_group >= 2u;
+    let p_at = select(params.a_query, params.b_query, second) * params.width4 + head;
+    let q_at = select(params.a_key, params.b_key, second) * params.width4 + head;
+    let my_queries = select(my_group, my_group % 2u, two) * 8u;
+    let low_row = select(my_queries, my_queries * 2u + select(0u, 4u, second), two);
+    let high_row = low_row + select(4u, 8u, two);
+    let my_keys = (lane % 2u + lane / 8u * 2u) * 8u;
+    let my_rows = (lane / 8u) * 8u;
+    let p0 = (start + min(query0 + my_queries + 0u, len - 1u)) * stride + p_at;
+    let p1 = (start + min(query0 + my_queries + 1u, len - 1u)) * stride + p_at;
+    let p2 = (start + min(query0 + my_queries + 2u, len - 1u)) * stride + p_at;
+    let p3 = (start + min(query0 + my_queries + 3u, len - 1u)) * stride + p_at;
+    let p4 = (start + min(query0 + my_queries + 4u, len - 1u)) * stride + p_at;
+    let p5 = (start + min(query0 + my_queries + 5u, len - 1u)) * stride + p_at;
+    let p6 = (start + min(query0 + my_queries + 6u, len - 1u)) * stride + p_at;
+    let p7 = (start + min(query0 + my_queries + 7u, len - 1u)) * stride + p_at;
+    let column0 = group.z * 16u + lane % 8u;
+    let column1 = column0 + 8u;
+    let values0 = 2u * params.width4 + head + min(column0, params.head4 - 1u);
+    let values1 = 2u * params.width4 + head + min(column1, params.head4 - 1u);
 
-    // Step 3 ownership: tile number lane, and lane + 64 if there are more than 64 of them.
-    let items = 4u * params.head4;
-    let item0 = min(lane, items - 1u);
-    let item1 = min(lane + 64u, items - 1u);
-    let rows0 = (item0 / params.head4) * 4u;
-    let column0 = item0 % params.head4;
-    let rows1 = (item1 / params.head4) * 4u;
-    let column1 = item1 % params.head4;
-    let wide = items > 64u;
-
-    var max_a = MASKED;
-    var max_b = MASKED;
-    var sum_a = 0.0;    // this thread's share; the four of a row are added at the end
-    var sum_b = 0.0;
-    var oa0 = mat4x4<f32>();
-    var oa1 = mat4x4<f32>();
-    var ob0 = mat4x4<f32>();
-    var ob1 = mat4x4<f32>();
+    var largest = MASKED;
+    var sum = 0.0;
+    var o0_0 = vec4<f32>(0.0); var o0_1 = vec4<f32>(0.0);
+    var o1_0 = vec4<f32>(0.0); var o1_1 = vec4<f32>(0.0);
+    var o2_0 = vec4<f32>(0.0); var o2_1 = vec4<f32>(0.0);
+    var o3_0 = vec4<f32>(0.0); var o3_1 = vec4<f32>(0.0);
+    var o4_0 = vec4<f32>(0.0); var o4_1 = vec4<f32>(0.0);
+    var o5_0 = vec4<f32>(0.0); var o5_1 = vec4<f32>(0.0);
+    var o6_0 = vec4<f32>(0.0); var o6_1 = vec4<f32>(0.0);
+    var o7_0 = vec4<f32>(0.0); var o7_1 = vec4<f32>(0.0);
 
     for (var key0 = 0u; key0 < limit; key0 += 64u) {
         let keys = min(64u, limit - key0);
         if (my_keys < keys) {
-            let key = vec4<u32>(key0 + my_keys) + vec4<u32>(0u, 1u, 2u, 3u);
-            let key_rows = (vec4<u32>(start) + min(key, vec4<u32>(len - 1u))) * stride + head;
-            let sa = scores(query_rows + params.a_query * params.width4, key_rows + params.a_key * params.width4);
-            for (var i = 0u; i < 4u; i += 1u) {
-                let query = query0 + my_queries + i;
-                let last = select(len - 1u, min(query, len - 1u), params.causal != 0u);
-                let s = select(sa[i] * params.scale, vec4<f32>(MASKED), key > vec4<u32>(last));
-                let at = (my_queries + i) * 64u + my_keys;
-                score_a[at] = s.x;
-                score_a[at + 1u] = s.y;
-                score_a[at + 2u] = s.z;
-                score_a[at + 3u] = s.w;
+            let key = key0 + my_keys;
+            let q0 = (start + min(key + 0u, len - 1u)) * stride + q_at;
+            let q1 = (start + min(key + 1u, len - 1u)) * stride + q_at;
+            let q2 = (start + min(key + 2u, len - 1u)) * stride + q_at;
+            let q3 = (start + min(key + 3u, len - 1u)) * stride + q_at;
+            let q4 = (start + min(key + 4u, len - 1u)) * stride + q_at;
+            let q5 = (start + min(key + 5u, len - 1u)) * stride + q_at;
+            let q6 = (start + min(key + 6u, len - 1u)) * stride + q_at;
+            let q7 = (start + min(key + 7u, len - 1u)) * stride + q_at;
+            var s0_0 = vec4<f32>(0.0); var s0_1 = vec4<f32>(0.0);
+            var s1_0 = vec4<f32>(0.0); var s1_1 = vec4<f32>(0.0);
+            var s2_0 = vec4<f32>(0.0); var s2_1 = vec4<f32>(0.0);
+            var s3_0 = vec4<f32>(0.0); var s3_1 = vec4<f32>(0.0);
+            var s4_0 = vec4<f32>(0.0); var s4_1 = vec4<f32>(0.0);
+            var s5_0 = vec4<f32>(0.0); var s5_1 = vec4<f32>(0.0);
+            var s6_0 = vec4<f32>(0.0); var s6_1 = vec4<f32>(0.0);
+            var s7_0 = vec4<f32>(0.0); var s7_1 = vec4<f32>(0.0);
+            for (var c = 0u; c < params.head4; c += 1u) {
+                let k0 = transpose(mat4x4<f32>(load(q0 + c), load(q1 + c), load(q2 + c), load(q3 + c)));
+                let k1 = transpose(mat4x4<f32>(load(q4 + c), load(q5 + c), load(q6 + c), load(q7 + c)));
+                let a0 = load(p0 + c);
+                s0_0 = product(a0, k0, s0_0); s0_1 = product(a0, k1, s0_1);
+                let a1 = load(p1 + c);
+                s1_0 = product(a1, k0, s1_0); s1_1 = product(a1, k1, s1_1);
+                let a2 = load(p2 + c);
+                s2_0 = product(a2, k0, s2_0); s2_1 = product(a2, k1, s2_1);
+                let a3 = load(p3 + c);
+                s3_0 = product(a3, k0, s3_0); s3_1 = product(a3, k1, s3_1);
+                let a4 = load(p4 + c);
+                s4_0 = product(a4, k0, s4_0); s4_1 = product(a4, k1, s4_1);
+                let a5 = load(p5 + c);
+                s5_0 = product(a5, k0, s5_0); s5_1 = product(a5, k1, s5_1);
+                let a6 = load(p6 + c);
+                s6_0 = product(a6, k0, s6_0); s6_1 = product(a6, k1, s6_1);
+                let a7 = load(p7 + c);
+                s7_0 = product(a7, k0, s7_0); s7_1 = product(a7, k1, s7_1);
             }
-            if (PATHS == 2u) {
-                let sb = scores(query_rows + params.b_query * params.width4, key_rows + params.b_key * params.width4);
-                for (var i = 0u; i < 4u; i += 1u) {
-                    let query = query0 + my_queries + i;
-                    let last = select(len - 1u, min(query, len - 1u), params.causal != 0u);
-                    let s = select(sb[i] * params.scale, vec4<f32>(MASKED), key > vec4<u32>(last));
-                    let at = (my_queries + i) * 64u + my_keys;
-                    score_b[at] = s.x;
-                    score_b[at + 1u] = s.y;
-                    score_b[at + 2u] = s.z;
-                    score_b[at + 3u] = s.w;
-                }
-            }
+            keep(low_row + 0u, last_key(query0 + my_queries + 0u, len), key, my_keys / 4u, s0_0, s0_1);
+            keep(low_row + 1u, last_key(query0 + my_queries + 1u, len), key, my_keys / 4u, s1_0, s1_1);
+            keep(low_row + 2u, last_key(query0 + my_queries + 2u, len), key, my_keys / 4u, s2_0, s2_1);
+            keep(low_row + 3u, last_key(query0 + my_queries + 3u, len), key, my_keys / 4u, s3_0, s3_1);
+            keep(high_row + 0u, last_key(query0 + my_queries + 4u, len), key, my_keys / 4u, s4_0, s4_1);
+            keep(high_row + 1u, last_key(query0 + my_queries + 5u, len), key, my_keys / 4u, s5_0, s5_1);
+            keep(high_row + 2u, last_key(query0 + my_queries + 6u, len), key, my_keys / 4u, s6_0, s6_1);
+            keep(high_row + 3u, last_key(query0 + my_queries + 7u, len), key, my_keys / 4u, s7_0, s7_1);
         }
         workgroupBarrier();
 
-        var m = MASKED;
-        for (var j = lane % 4u; j < keys; j += 4u) {
-            m = max(m, score_a[my_row * 64u + j]);
+        let row = lane * STRIDE;
+        let quads = (keys + 3u) / 4u;
+        var m = vec4<f32>(MASKED);
+        for (var j = 0u; j < quads; j += 1u) {
+            m = max(m, score[row + j]);
         }
-        let new_a = max(max_a, row_max(lane, m));
-        let fade_a = exp(max_a - new_a);
-        sum_a *= fade_a;
-        for (var j = lane % 4u; j < keys; j += 4u) {
-            let p = exp(score_a[my_row * 64u + j] - new_a);
-            score_a[my_row * 64u + j] = p;
-            sum_a += p;
+        let before = largest;
+        largest = max(max(largest, max(m.x, m.y)), max(m.z, m.w));
+        var total = vec4<f32>(0.0);
+        for (var j = 0u; j < quads; j += 1u) {
+            let p = exp(score[row + j] - largest);
+            score[row + j] = p;
+            total += p;
         }
-        max_a = new_a;
-        if (lane % 4u == 0u) {
-            alpha_a[my_row] = fade_a;
-        }
-        if (PATHS == 2u) {
-            m = MASKED;
-            for (var j = lane % 4u; j < keys; j += 4u) {
-                m = max(m, score_b[my_row * 64u + j]);
-            }
-            let new_b = max(max_b, row_max(lane, m));
-            let fade_b = exp(max_b - new_b);
-            sum_b *= fade_b;
-            for (var j = lane % 4u; j < keys; j += 4u) {
-                let p = exp(score_b[my_row * 64u + j] - new_b);
-                score_b[my_row * 64u + j] = p;
-                sum_b += p;
-            }
-            max_b = new_b;
-            if (lane % 4u == 0u) {
-                alpha_b[my_row] = fade_b;
-            }
-        }
+        let lost = exp(before - largest);
+        sum = sum * lost + total.x + total.y + total.z + total.w;
+        fade[lane] = lost;
         workgroupBarrier();
 
-        let values = (start + key0) * stride + 2u * params.width4 + head;
-        for (var i = 0u; i < 4u; i += 1u) {
-            oa0[i] *= alpha_a[rows0 + i];
-            if (PATHS == 2u) {
-                ob0[i] *= alpha_b[rows0 + i];
-            }
-        }
-        for (var j = 0u; j < keys; j += 1u) {
-            let v = load(values + j * stride, column0);
-            let at = rows0 * 64u + j;
-            oa0[0] = fma(vec4<f32>(score_a[at]), v, oa0[0]);
-            oa0[1] = fma(vec4<f32>(score_a[at + 64u]), v, oa0[1]);
-            oa0[2] = fma(vec4<f32>(score_a[at + 128u]), v, oa0[2]);
-            oa0[3] = fma(vec4<f32>(score_a[at + 192u]), v, oa0[3]);
-            if (PATHS == 2u) {
-                ob0[0] = fma(vec4<f32>(score_b[at]), v, ob0[0]);
-                ob0[1] = fma(vec4<f32>(score_b[at + 64u]), v, ob0[1]);
-                ob0[2] = fma(vec4<f32>(score_b[at + 128u]), v, ob0[2]);
-                ob0[3] = fma(vec4<f32>(score_b[at + 192u]), v, ob0[3]);
-            }
-        }
-        if (wide) {
-            for (var i = 0u; i < 4u; i += 1u) {
-                oa1[i] *= alpha_a[rows1 + i];
-                if (PATHS == 2u) {
-                    ob1[i] *= alpha_b[rows1 + i];
-                }
-            }
-            for (var j = 0u; j < keys; j += 1u) {
-                let v = load(values + j * stride, column1);
-                let at = rows1 * 64u + j;
-                oa1[0] = fma(vec4<f32>(score_a[at]), v, oa1[0]);
-                oa1[1] = fma(vec4<f32>(score_a[at + 64u]), v, oa1[1]);
-                oa1[2] = fma(vec4<f32>(score_a[at + 128u]), v, oa1[2]);
-                oa1[3] = fma(vec4<f32>(score_a[at + 192u]), v, oa1[3]);
-                if (PATHS == 2u) {
-                    ob1[0] = fma(vec4<f32>(score_b[at]), v, ob1[0]);
-                    ob1[1] = fma(vec4<f32>(score_b[at + 64u]), v, ob1[1]);
-                    ob1[2] = fma(vec4<f32>(score_b[at + 128u]), v, ob1[2]);
-                    ob1[3] = fma(vec4<f32>(score_b[at + 192u]), v, ob1[3]);
-                }
+        if (query0 + select(my_rows, my_rows / 2u, two) < len) {
+            o0_0 *= fade[my_rows + 0u]; o0_1 *= fade[my_rows + 0u];
+            o1_0 *= fade[my_rows + 1u]; o1_1 *= fade[my_rows + 1u];
+            o2_0 *= fade[my_rows + 2u]; o2_1 *= fade[my_rows + 2u];
+            o3_0 *= fade[my_rows + 3u]; o3_1 *= fade[my_rows + 3u];
+            o4_0 *= fade[my_rows + 4u]; o4_1 *= fade[my_rows + 4u];
+            o5_0 *= fade[my_rows + 5u]; o5_1 *= fade[my_rows + 5u];
+            o6_0 *= fade[my_rows + 6u]; o6_1 *= fade[my_rows + 6u];
+            o7_0 *= fade[my_rows + 7u]; o7_1 *= fade[my_rows + 7u];
+            for (var j = 0u; j < quads; j += 1u) {
+                // Keys beyond the last have probability 0, but their values must be numbers: the last key's.
+                let rows = (vec4<u32>(start) + min(vec4<u32>(key0 + 4u * j) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(len - 1u))) * stride;
+                let v0 = mat4x4<f32>(load(rows.x + values0), load(rows.y + values0), load(rows.z + values0), load(rows.w + values0));
+                let v1 = mat4x4<f32>(load(rows.x + values1), load(rows.y + values1), load(rows.z + values1), load(rows.w + values1));
+                let at = my_rows * STRIDE + j;
+                let w0 = score[at + 0u * STRIDE];
+                o0_0 = product(w0, v0, o0_0); o0_1 = product(w0, v1, o0_1);
+                let w1 = score[at + 1u * STRIDE];
+                o1_0 = product(w1, v0, o1_0); o1_1 = product(w1, v1, o1_1);
+                let w2 = score[at + 2u * STRIDE];
+                o2_0 = product(w2, v0, o2_0); o2_1 = product(w2, v1, o2_1);
+                let w3 = score[at + 3u * STRIDE];
+                o3_0 = product(w3, v0, o3_0); o3_1 = product(w3, v1, o3_1);
+                let w4 = score[at + 4u * STRIDE];
+                o4_0 = product(w4, v0, o4_0); o4_1 = product(w4, v1, o4_1);
+                let w5 = score[at + 5u * STRIDE];
+                o5_0 = product(w5, v0, o5_0); o5_1 = product(w5, v1, o5_1);
+                let w6 = score[at + 6u * STRIDE];
+                o6_0 = product(w6, v0, o6_0); o6_1 = product(w6, v1, o6_1);
+                let w7 = score[at + 7u * STRIDE];
+                o7_0 = product(w7, v0, o7_0); o7_1 = product(w7, v1, o7_1);
             }
         }
         workgroupBarrier();
     }
 
-    // alpha becomes 1 / sum.
-    let whole_a = row_sum(lane, sum_a);
-    if (lane % 4u == 0u) {
-        alpha_a[my_row] = 1.0 / whole_a;
-    }
-    if (PATHS == 2u) {
-        let whole_b = row_sum(lane, sum_b);
-        if (lane % 4u == 0u) {
-            alpha_b[my_row] = 1.0 / whole_b;
-        }
-    }
+    fade[lane] = 1.0 / sum;
     workgroupBarrier();
-
-    for (var i = 0u; i < 4u; i += 1u) {
-        let row = query0 + rows0 + i;
-        if (lane < items && row < len) {
-            store(start + row, head + column0, oa0[i] * alpha_a[rows0 + i]);
-            if (PATHS == 2u) {
-                store(params.rows + start + row, head + column0, ob0[i] * alpha_b[rows0 + i]);
-            }
-        }
-        let row1 = query0 + rows1 + i;
-        if (wide && lane + 64u < items && row1 < len) {
-            store(start + row1, head + column1, oa1[i] * alpha_a[rows1 + i]);
-            if (PATHS == 2u) {
-                store(params.rows + start + row1, head + column1, ob1[i] * alpha_b[rows1 + i]);
-            }
-        }
-    }
+    // The first four rows are path A's; the others are four queries further, or the same four of path B.
+    let base0 = start * params.width4 + head;
+    let base1 = base0 + select(0u, params.rows * params.width4, two);
+    let query_a = query0 + select(my_rows, my_rows / 2u, two);
+    let query_b = query_a + select(4u, 0u, two);
+    store(base0, query_a + 0u, len, column0, o0_0 * fade[my_rows + 0u]);
+    store(base0, query_a + 0u, len, column1, o0_1 * fade[my_rows + 0u]);
+    store(base0, query_a + 1u, len, column0, o1_0 * fade[my_rows + 1u]);
+    store(base0, query_a + 1u, len, column1, o1_1 * fade[my_rows + 1u]);
+    store(base0, query_a + 2u, len, column0, o2_0 * fade[my_rows + 2u]);
+    store(base0, query_a + 2u, len, column1, o2_1 * fade[my_rows + 2u]);
+    store(base0, query_a + 3u, len, column0, o3_0 * fade[my_rows + 3u]);
+    store(base0, query_a + 3u, len, column1, o3_1 * fade[my_rows + 3u]);
+    store(base1, query_b + 0u, len, column0, o4_0 * fade[my_rows + 4u]);
+    store(base1, query_b + 0u, len, column1, o4_1 * fade[my_rows + 4u]);
+    store(base1, query_b + 1u, len, column0, o5_0 * fade[my_rows + 5u]);
+    store(base1, query_b + 1u, len, column1, o5_1 * fade[my_rows + 5u]);
+    store(base1, query_b + 2u, len, column0, o6_0 * fade[my_rows + 6u]);
+    store(base1, query_b + 2u, len, column1, o6_1 * fade[my_rows + 6u]);
+    store(base1, query_b + 3u, len, column0, o7_0 * fade[my_rows + 7u]);
+    store(base1, query_b + 3u, len, column1, o7_1 * fade[my_rows + 7u]);
 }

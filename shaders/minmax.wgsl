@@ -37,6 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let range = highest - lowest;
     for (var n = lane; n < patches; n += 64u) {
         let v = s[(first + n) * params.labels + label];
-        maps[map * patches + n] = select(0.0, (v - lowest) / range, range > 0.0);
+        // Not `range > 0.0`: a map of NaN must stay NaN, and not turn into zeros.
+        maps[map * patches + n] = select((v - lowest) / range, 0.0, range == 0.0);
     }
 }

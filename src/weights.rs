@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
 use crate::shape::{DType, Shape};
 use safetensors::Dtype as FileType;
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -68,13 +68,14 @@ impl Weights {
     fn parse(path: PathBuf, data: Data) -> Result<Weights> {
         let bad = |message: String| Error::Safetensors { path: path.clone(), message };
         let bytes: &[u8] = data.bytes();
-        let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(e.to_string()))?;
+        // The header's offsets are checked against the file's size there, too.
+        let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| {
+            bad(match e {
+                SafeTensorError::MetadataIncompleteBuffer => "truncated, or longer than its header says; fetch it again".into(),
+                e => format!("{e} (a .pt or .bin file must be converted first)"),
+            })
+        })?;
         let start = header + 8;
-        let expected = start + metadata.data_len();
-        if bytes.len() != expected {
-            let verdict = if bytes.len() < expected { "truncated: fetch it again" } else { "longer than its header says" };
-            return Err(bad(format!("{} bytes, its header promises {expected}; {verdict}", bytes.len())));
-        }
         let mut tensors = BTreeMap::new();
         for (name, info) in metadata.tensors() {
             let shape = info.shape.iter().map(|&d| u32::try_from(d)).collect::<Result<Vec<u32>, _>>();

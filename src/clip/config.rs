@@ -3,17 +3,17 @@
 //! Shapes cannot tell the activation, the head size, or the pixel mean. Those come from a config; where there is none,
 //! OpenAI's rules are assumed and [`ClipConfig::assumed`] says so, for the caller to show.
 
+use crate::clip::config_json::{Said, beside, parse, parse_file, preprocessor_beside};
 use crate::clip::names::Layout;
 use crate::error::{Error, Result};
 use crate::reference::{Activation, Heads};
 use crate::weights::{Stored, Weights};
-use serde_json::Value as Json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Pixel mean of OpenAI's models, RGB, 0..1.
 pub const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// Pixel standard deviation of OpenAI's models.
-pub const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+pub const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// Where the config comes from.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +124,7 @@ impl ClipConfig {
             None => (OPENAI_MEAN, OPENAI_STD),
         };
         let tower = |(width, layers, mlp): (u32, u32, u32), heads: u32, which: &str| {
-            if heads == 0 || width % heads != 0 || (width / heads) % 4 != 0 || width / heads > 128 {
+            if heads == 0 || width % heads != 0 || !(width / heads).is_multiple_of(4) || width / heads > 128 {
                 return Err(bad(format!(
                     "{which} width {width} with {heads} heads: the head size must be a multiple of 4, at most 128; pass --config FILE.json with head_width"
                 )));
@@ -232,125 +232,4 @@ impl Shapes {
             _ => return None,
         })
     }
-}
-
-/// What a config file says.
-struct Said {
-    activation: Activation,
-    vision_heads: u32,
-    text_heads: u32,
-    eps: f32,
-    mean_std: Option<([f32; 3], [f32; 3])>,
-    /// Facts that the shapes must agree with.
-    expect: Vec<(&'static str, u32)>,
-}
-
-impl Said {
-    fn of(json: &Json, place: &str) -> Result<Said> {
-        let missing = |key: &str| Error::Config { path: place.to_owned(), what: format!("\"{key}\" is missing or not what it should be") };
-        if json.get("vision_config").is_some() {
-            return Said::transformers(json, &missing);
-        }
-        let model = json.get("model_cfg").unwrap_or(json);
-        let (vision, text) =
-            (model.get("vision_cfg").ok_or_else(|| missing("vision_cfg"))?, model.get("text_cfg").ok_or_else(|| missing("text_cfg"))?);
-        let width = number(vision, "width").ok_or_else(|| missing("vision_cfg.width"))?;
-        let head = number(vision, "head_width").unwrap_or(64);
-        if head == 0 {
-            return Err(missing("vision_cfg.head_width"));
-        }
-        let preprocess = json.get("preprocess_cfg").unwrap_or(json);
-        Ok(Said {
-            // OpenCLIP: exact GELU unless the config says otherwise.
-            activation: if model.get("quick_gelu").and_then(Json::as_bool) == Some(true) {
-                Activation::QuickGelu
-            } else {
-                Activation::Gelu
-            },
-            vision_heads: width / head,
-            text_heads: number(text, "heads").ok_or_else(|| missing("text_cfg.heads"))?,
-            eps: 1e-5,
-            mean_std: triple(preprocess, "mean").zip(triple(preprocess, "std")),
-            expect: [
-                ("embed_dim", number(model, "embed_dim")),
-                ("vision width", Some(width)),
-                ("vision layers", number(vision, "layers")),
-                ("patch_size", number(vision, "patch_size")),
-                ("image_size", number(vision, "image_size")),
-                ("text width", number(text, "width")),
-                ("text layers", number(text, "layers")),
-                ("vocab_size", number(text, "vocab_size")),
-                ("context_length", number(text, "context_length")),
-            ]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect(),
-        })
-    }
-
-    fn transformers(json: &Json, missing: &dyn Fn(&str) -> Error) -> Result<Said> {
-        // Old checkpoints leave whole sections empty: the library's defaults are ViT-B/32's.
-        let (vision, text) = (&json["vision_config"], &json["text_config"]);
-        let activation = |section: &Json| match section.get("hidden_act").and_then(Json::as_str).unwrap_or("quick_gelu") {
-            "quick_gelu" => Ok(Activation::QuickGelu),
-            "gelu" => Ok(Activation::Gelu),
-            _ => Err(missing("hidden_act (quick_gelu or gelu)")),
-        };
-        if activation(vision)? != activation(text)? {
-            return Err(missing("hidden_act: both towers must have the same"));
-        }
-        Ok(Said {
-            activation: activation(vision)?,
-            vision_heads: number(vision, "num_attention_heads").unwrap_or(12),
-            text_heads: number(text, "num_attention_heads").unwrap_or(8),
-            eps: vision.get("layer_norm_eps").and_then(Json::as_f64).unwrap_or(1e-5) as f32,
-            mean_std: None,
-            expect: [
-                ("embed_dim", number(json, "projection_dim")),
-                ("vision width", number(vision, "hidden_size")),
-                ("vision layers", number(vision, "num_hidden_layers")),
-                ("patch_size", number(vision, "patch_size")),
-                ("image_size", number(vision, "image_size")),
-                ("text width", number(text, "hidden_size")),
-                ("text layers", number(text, "num_hidden_layers")),
-                ("vocab_size", number(text, "vocab_size")),
-                ("context_length", number(text, "max_position_embeddings")),
-            ]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect(),
-        })
-    }
-}
-
-fn number(json: &Json, key: &str) -> Option<u32> {
-    json.get(key).and_then(Json::as_u64).and_then(|n| u32::try_from(n).ok())
-}
-
-fn triple(json: &Json, key: &str) -> Option<[f32; 3]> {
-    let list: Vec<f32> = json.get(key)?.as_array()?.iter().filter_map(|v| v.as_f64().map(|f| f as f32)).collect();
-    list.try_into().ok()
-}
-
-fn parse(text: &str, place: &str) -> Result<Json> {
-    serde_json::from_str(text).map_err(|e| Error::Config { path: place.to_owned(), what: format!("not JSON: {e}") })
-}
-
-fn parse_file(path: &Path) -> Result<Json> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    parse(&text, &path.display().to_string())
-}
-
-/// The config that lies beside a weights file.
-fn beside(weights: &Path) -> Option<PathBuf> {
-    // A file's own config comes before the folder's: a folder may hold several models.
-    [weights.with_extension("json"), weights.with_file_name("open_clip_config.json"), weights.with_file_name("config.json")]
-        .into_iter()
-        .find(|p| p.is_file())
-}
-
-/// Mean and deviation of a transformers model.
-fn preprocessor_beside(weights: &Path) -> Option<([f32; 3], [f32; 3])> {
-    let json = parse_file(&weights.with_file_name("preprocessor_config.json")).ok()?;
-    triple(&json, "image_mean").zip(triple(&json, "image_std"))
 }

@@ -46,7 +46,11 @@ impl Decoded {
         let mut decoder = reader.into_decoder().map_err(damaged)?;
         let (w, h) = decoder.dimensions();
         if u64::from(w) * u64::from(h) > MAX_PIXELS {
-            return Err(bad(format!("{w}x{h} is {} megapixels, at most {} are read; scale it down", u64::from(w) * u64::from(h) / 1_000_000, MAX_PIXELS / 1_000_000)));
+            return Err(bad(format!(
+                "{w}x{h} is {} megapixels, at most {} are read; scale it down",
+                u64::from(w) * u64::from(h) / 1_000_000,
+                MAX_PIXELS / 1_000_000
+            )));
         }
         let orientation = decoder.orientation().map_err(damaged)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
@@ -88,7 +92,11 @@ fn check_jpeg_end(file: &mut (impl Read + Seek)) -> Result<(), String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
     // Cameras append data behind the end marker; entropy-coded data cannot contain it.
-    if bytes.windows(2).rev().any(|w| w == [0xff, 0xd9]) { Ok(()) } else { Err("the JPEG is cut off: it has no end marker; fetch it again".into()) }
+    if bytes.windows(2).rev().any(|w| w == [0xff, 0xd9]) {
+        Ok(())
+    } else {
+        Err("the JPEG is cut off: it has no end marker; fetch it again".into())
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod block;
 mod clean;
 pub mod config;
+mod config_json;
 #[cfg(feature = "image")]
 pub mod decode;
 pub mod labels;

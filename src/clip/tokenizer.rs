@@ -2,7 +2,7 @@
 //!
 //! Byte-pair encoding runs in the `tokenizers` crate. The steps around it are done here, because a
 //! `tokenizer.json` describes them only roughly (no Unicode repair, no HTML un-escaping, markers found too
-//! early): cleaning in [`super::clean`], the split into pieces, the markers, the length limit.
+//! early): cleaning in `clean.rs`, the split into pieces, the markers, the length limit.
 //!
 //! Source: OpenAI CLIP `simple_tokenizer.py` and OpenCLIP `tokenizer.py` (both MIT).
 

@@ -33,9 +33,10 @@ impl Value {
 pub enum Source<'a> {
     /// The plan reads nothing from the host.
     None,
-    /// Packed RGBA8 pixels `[B, H, W]`, red in the low byte, in a buffer with usage `STORAGE`.
+    /// Packed RGBA8 pixels `[B, H, W]`, red in the low byte, at the start of a buffer with usage `STORAGE`.
     Rgba8(&'a wgpu::Buffer),
-    /// One texture view per image, usage `TEXTURE_BINDING`, not sRGB (CLIP wants the encoded values).
+    /// One texture view per image, usage `TEXTURE_BINDING`, of a texture whose format is not sRGB: CLIP wants the encoded
+    /// values. The host's own views of it may be sRGB.
     Textures(&'a [wgpu::TextureView]),
 }
 
@@ -84,7 +85,8 @@ enum Bound {
 enum Operand {
     Buffer(Tensor),
     Target(wgpu::TextureView),
-    SourceBuffer,
+    /// The image at the start of the host's buffer: its bytes.
+    SourceBuffer(u64),
     SourceTexture(usize),
 }
 
@@ -178,6 +180,8 @@ impl<O> Plan<O> {
         if identity == self.last_source {
             return Ok(());
         }
+        // Should one of these fail, the steps before it hold the new source already: the next call binds all again.
+        self.last_source.clear();
         for step in &mut self.steps {
             if let Bound::PerSource { operands, made } = &mut step.bound {
                 let group = bind(
@@ -217,6 +221,13 @@ impl SourceKind {
             (SourceKind::None, Source::None) => Ok(Vec::new()),
             (SourceKind::Rgba8 { bytes }, Source::Rgba8(buffer)) if buffer.size() >= *bytes => {
                 Ok(vec![SourceIdentity::Buffer(buffer.clone())])
+            }
+            // A view does not tell its format, so its texture's counts.
+            (SourceKind::Textures { .. }, Source::Textures(views)) if views.iter().any(|v| v.texture().format().is_srgb()) => {
+                let formats: Vec<_> = views.iter().map(|v| v.texture().format()).collect();
+                Err(wrong(format!(
+                    "textures of format {formats:?}, whose sRGB decoding would change the pixels; use a format without Srgb"
+                )))
             }
             (SourceKind::Textures { count, size }, Source::Textures(views))
                 if views.len() == *count && views.iter().all(|v| [v.texture().width(), v.texture().height()] == *size) =>
@@ -261,12 +272,14 @@ fn bind(
                 size: wgpu::BufferSize::new(tensor.bytes()),
             }),
             (Operand::Target(view), _) => wgpu::BindingResource::TextureView(view),
-            (Operand::SourceBuffer, [SourceIdentity::Buffer(buffer)]) => buffer.as_entire_binding(),
+            (Operand::SourceBuffer(bytes), [SourceIdentity::Buffer(buffer)]) => {
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size: wgpu::BufferSize::new(*bytes) })
+            }
             (Operand::SourceTexture(n), all) => match all.get(*n) {
                 Some(SourceIdentity::Texture(view)) => wgpu::BindingResource::TextureView(view),
                 _ => return Err(Error::shape("record", "source", "a texture", "none")),
             },
-            (Operand::SourceBuffer, _) => return Err(Error::shape("record", "source", "a buffer", "none")),
+            (Operand::SourceBuffer(_), _) => return Err(Error::shape("record", "source", "a buffer", "none")),
         };
         entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource });
     }
@@ -491,7 +504,7 @@ impl PlanBuilder {
                     }
                     match &info.origin {
                         Origin::Temp => DraftOperand::Value(value.id),
-                        Origin::Source => DraftOperand::Ready(Operand::SourceBuffer),
+                        Origin::Source => DraftOperand::Ready(Operand::SourceBuffer(value.shape.elements() * value.dtype.bytes())),
                         Origin::External(tensor) => DraftOperand::Ready(Operand::Buffer(tensor.clone())),
                     }
                 }
@@ -568,7 +581,7 @@ impl PlanBuilder {
                 });
             }
             let params_bytes = draft.params.len() as u64;
-            let per_source = operands.iter().any(|o| matches!(o, Operand::SourceBuffer | Operand::SourceTexture(_)));
+            let per_source = operands.iter().any(|o| matches!(o, Operand::SourceBuffer(_) | Operand::SourceTexture(_)));
             let bound = if per_source {
                 Bound::PerSource { operands, made: None }
             } else {
@@ -624,7 +637,7 @@ impl Resolved {
 }
 
 fn params_buffer(gpu: &Gpu, blob: &[u8]) -> Result<wgpu::Buffer> {
-    let buffer = checked(
+    checked(
         &gpu.device,
         || format!("allocating {} bytes of parameters", blob.len()),
         || {
@@ -641,6 +654,5 @@ fn params_buffer(gpu: &Gpu, blob: &[u8]) -> Result<wgpu::Buffer> {
             buffer.unmap();
             Ok(buffer)
         },
-    )?;
-    buffer
+    )?
 }

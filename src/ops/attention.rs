@@ -8,17 +8,19 @@ use crate::ops::{expect_act, expect_dtype, fold, fold_threads};
 use crate::reference::{Heads, Projection, Segment};
 use crate::shape::DType;
 
-/// Query rows of one workgroup, as in the WGSL.
-const TILE: u32 = 16;
+/// Rows of one workgroup, as in the WGSL: so many queries, or half as many by two paths.
+const TILE: u32 = 32;
+/// Channels of one workgroup, as in the WGSL.
+const PART: u32 = 64;
 /// Largest head size, as in the WGSL.
 const MAX_HEAD: usize = 128;
 
 /// The work list of an attention: which rows of which sequence each workgroup computes. Made once per packing.
 #[derive(Clone, Debug)]
 pub struct Tiles {
-    list: Tensor,
+    /// For one path, and for two.
+    lists: [Tensor; 2],
     rows: u32,
-    count: u32,
     sequences: u32,
     pairs: u64,
 }
@@ -34,7 +36,6 @@ impl Tiles {
     /// # Errors
     /// A sequence that is empty or reaches beyond `rows`.
     pub fn new(gpu: &Gpu, segments: &[Segment], rows: u32) -> Result<Tiles> {
-        let mut list: Vec<[u32; 4]> = Vec::new();
         for s in segments {
             if s.len == 0 || s.start.checked_add(s.len).is_none_or(|end| end > rows) {
                 return Err(Error::shape(
@@ -44,20 +45,17 @@ impl Tiles {
                     format!("{} rows from {}", s.len, s.start),
                 ));
             }
-            list.extend((0..s.len).step_by(TILE as usize).map(|query| [s.start, s.len, query, 0]));
         }
-        if list.is_empty() {
+        if segments.is_empty() {
             return Err(Error::shape("attention", "segments", "at least one", "none"));
         }
-        let count = list.len() as u32;
+        let list = |queries: u32| {
+            let tiles = |s: &Segment| (0..s.len).step_by(queries as usize).map(|query| [s.start, s.len, query, 0]).collect::<Vec<_>>();
+            let list: Vec<[u32; 4]> = segments.iter().flat_map(tiles).collect();
+            gpu.upload("lancet.tiles", &[list.len() as u32, 4], DType::U32, &list)
+        };
         let pairs = segments.iter().map(|s| u64::from(s.len) * u64::from(s.len)).sum();
-        Ok(Tiles {
-            list: gpu.upload("lancet.tiles", &[count, 4], DType::U32, &list)?,
-            rows,
-            count,
-            sequences: segments.len() as u32,
-            pairs,
-        })
+        Ok(Tiles { lists: [list(TILE)?, list(TILE / 2)?], rows, sequences: segments.len() as u32, pairs })
     }
 
     /// For `images` sequences of equal length.
@@ -104,6 +102,7 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
         _ => return Err(Error::shape(OP, "paths", "one or two", args.paths.len())),
     };
     let paths = args.paths.len() as u32;
+    let list = &tiles.lists[paths as usize - 1];
     let out = b.value(&[paths * tiles.rows, width], qkv.dtype())?;
     let causal_share = if args.causal { 2 } else { 1 };
     b.dispatch(
@@ -112,7 +111,7 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
             kernel: &kernel::KERNEL,
             act: qkv.dtype(),
             weight: DType::F32,
-            constants: &[("PATHS", paths)],
+            constants: &[],
             params: kernel::Params {
                 head4: heads.size as u32 / 4,
                 width4: width / 4,
@@ -123,10 +122,11 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
                 b_query: second.0 as u32,
                 b_key: second.1 as u32,
                 rows: tiles.rows,
+                paths,
                 ..Default::default()
             },
-            args: &[Arg::Value(qkv), Arg::Tensor(&tiles.list), Arg::Value(out)],
-            workgroups: [tiles.count, heads.heads as u32, 1],
+            args: &[Arg::Value(qkv), Arg::Tensor(list), Arg::Value(out)],
+            workgroups: [list.shape()[0], heads.heads as u32, (heads.size as u32).div_ceil(PART)],
             flops: u64::from(paths) * 4 * tiles.pairs * u64::from(width) / causal_share,
         },
     )?;
@@ -139,7 +139,7 @@ fn check_heads(op: &'static str, qkv: Value, heads: Heads) -> Result<u32> {
     if qkv.shape().width() != 3 * width {
         return Err(Error::shape(op, "qkv", format!("[T, 3 x {} heads x {}]", heads.heads, heads.size), qkv.shape()));
     }
-    if heads.size == 0 || heads.size > MAX_HEAD || heads.size % 4 != 0 {
+    if heads.size == 0 || heads.size > MAX_HEAD || !heads.size.is_multiple_of(4) {
         return Err(Error::shape(op, "head size", format!("a multiple of 4 up to {MAX_HEAD}"), heads.size));
     }
     Ok(width)
@@ -163,7 +163,7 @@ pub fn attention_scores(
     const OP: &str = "attention_scores";
     let width = check_heads(OP, qkv, heads)?;
     let rows = qkv.shape().rows();
-    if images == 0 || rows % images != 0 {
+    if images == 0 || !rows.is_multiple_of(images) {
         return Err(Error::shape(OP, "qkv", format!("rows for {images} equal sequences"), qkv.shape()));
     }
     let tokens = rows / images;

@@ -26,7 +26,7 @@ pub fn patch_embed(
     let &[images, 3, height, width_px] = pixels.shape().dims() else {
         return Err(Error::shape(OP, "pixels", "[B, 3, H, W]", pixels.shape()));
     };
-    if patch == 0 || patch % 2 != 0 || height < patch || width_px < patch {
+    if patch == 0 || !patch.is_multiple_of(2) || height < patch || width_px < patch {
         return Err(Error::shape(OP, "patch", "even and no larger than the image", format!("{patch} for {width_px}x{height} pixels")));
     }
     let k = 3 * patch * patch;

@@ -54,7 +54,7 @@ fn expect_act(op: &'static str, what: &'static str, x: Value) -> Result<()> {
     if x.dtype() == DType::U32 {
         return Err(Error::shape(op, what, "f32 or f16", "u32"));
     }
-    if x.shape().width() % 4 != 0 {
+    if !x.shape().width().is_multiple_of(4) {
         return Err(Error::shape(op, what, "a last dimension that is a multiple of 4", x.shape()));
     }
     Ok(())

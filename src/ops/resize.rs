@@ -92,7 +92,7 @@ pub fn normalize(b: &mut PlanBuilder, name: &str, rgba: Value, mean: [f32; 3], s
 pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2]) -> Result<Value> {
     expect_dtype("upsample", "maps", maps.dtype(), DType::F32)?;
     let cells = u64::from(from[0]) * u64::from(from[1]);
-    if cells == 0 || maps.shape().elements() % cells != 0 {
+    if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
         return Err(Error::shape("upsample", "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
     }
     let planes = (maps.shape().elements() / cells) as u32;

@@ -19,7 +19,8 @@ pub fn minmax(scores: &[f32], images: usize, tokens: usize, labels: usize) -> Ve
             let range = f64::from(max) - f64::from(min);
             for value in map {
                 let above = f64::from(value) - f64::from(min);
-                out.push(if range > 0.0 { (above / range) as f32 } else { 0.0 });
+                // NaN stays NaN: only a constant map is zeros.
+                out.push(if range == 0.0 { 0.0 } else { (above / range) as f32 });
             }
         }
     }

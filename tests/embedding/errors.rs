@@ -59,6 +59,30 @@ fn a_source_of_another_kind_or_size() {
 }
 
 #[test]
+fn a_source_that_fails_half_way_leaves_the_plan_intact() {
+    let _turn = beside_others();
+    let host = shared();
+    let view = |seed, format| host.texture(SIZE, format, &picture(SIZE, seed));
+    let rgba = wgpu::TextureFormat::Rgba8Unorm;
+    let (right, other) = ([view(1, rgba), view(2, rgba)], view(3, rgba));
+    // Integers cannot be sampled as floats; this is the second texture, found out after the first was taken.
+    let bad = [other, view(4, wgpu::TextureFormat::Rgba8Uint)];
+    let mut plan = host.plan(&input(SourceKind::Textures, 2, SIZE, MODEL));
+    let want = host.run(&mut plan, Source::Textures(&right));
+    message(plan.record(&mut host.encoder(), Source::Textures(&bad)), &["preprocess.load_texture"]);
+    assert_same("the first source again", &host.run(&mut plan, Source::Textures(&right)), &want);
+}
+
+#[test]
+fn a_source_of_another_device() {
+    let _turn = beside_others();
+    let (host, other) = (shared(), Host::new());
+    let buffer = other.buffer(&picture(SIZE, 1));
+    let mut plan = host.plan(&input(SourceKind::Rgba8, 1, SIZE, MODEL));
+    message(plan.record(&mut host.encoder(), Source::Rgba8(&buffer)), &["preprocess", "device"]);
+}
+
+#[test]
 fn srgb_textures_are_refused() {
     let _turn = beside_others();
     let host = shared();

@@ -65,7 +65,7 @@ pub fn attention(case: &Case) {
         check(case, &Run { lengths: &[tokens], heads, paths: &[QK, VV], act: DType::F16, ..base }, ATTENTION);
         check(case, &Run { lengths: &[tokens], heads, causal: true, ..base }, ATTENTION);
     }
-    // Head sizes: below, at and above what one round of threads covers.
+    // Head sizes: below, at and above the 64 channels of one workgroup.
     for size in [4, 8, 48, 64, 68, 80, 88, 104, 128] {
         for act in ACTS {
             check(case, &Run { lengths: &[77], heads: of(3, size), paths: &[QK, VV], act, ..base }, ATTENTION);
@@ -75,9 +75,9 @@ pub fn attention(case: &Case) {
     for paths in [&[VV][..], &[QQ], &[KK], &[QQ, KK], &[VV, QK], &[(Projection::Key, Projection::Query)]] {
         check(case, &Run { paths, ..base }, ATTENTION);
     }
-    // Packed sequences of unequal lengths, a batch of equal ones, and the edges of tiles of 16 queries and 64 keys.
+    // Packed sequences of unequal lengths, a batch of equal ones, and the edges of tiles of 32 queries and 64 keys.
     for causal in [false, true] {
-        for lengths in [&[3, 77, 1, 16, 50, 9][..], &[197, 197], &[15, 16, 17, 63, 64, 65, 128, 129]] {
+        for lengths in [&[3, 77, 1, 16, 50, 9][..], &[197, 197], &[8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129]] {
             check(case, &Run { lengths, causal, paths: &[QK, VV], ..base }, ATTENTION);
         }
     }

@@ -8,14 +8,14 @@ use lancet::shape::DType;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::QuickGelu, Activation::Gelu];
 
-/// `[M, K, N]`: one row, models' token counts, and one less and one more than the tiles of 16 rows and 128 columns.
+/// `[M, K, N]`: one row, models' token counts, and one less and one more than the tiles of 25 rows and 128 columns.
 const PRODUCTS: [[u32; 3]; 12] = [
     [1, 4, 4],
     [1, 768, 132],
     [7, 48, 20],
-    [15, 64, 124],
-    [16, 80, 128],
-    [17, 88, 132],
+    [24, 64, 124],
+    [25, 80, 128],
+    [26, 88, 132],
     [50, 104, 260],
     [77, 512, 64],
     [197, 768, 96],

@@ -39,10 +39,10 @@ need_adapter() {
     answer=$("$1" info 2>&1) && return
     # A driver does not help where a certain adapter was asked for, nor where the system brings its own.
     if [ "$(uname -s)" != Linux ] || [ -n "${LANCET_ADAPTER:-}" ]; then
-        die "$answer"
+        die "${answer#error: }"
     fi
     provide vulkan "no usable GPU adapter"
-    answer=$("$1" info 2>&1) || die "the software driver is installed, but there is still no adapter: $answer"
+    answer=$("$1" info 2>&1) || die "the software driver is installed, but there is still no adapter: ${answer#error: }"
 }
 
 # Installs what the system's package manager calls $1 (linker or vulkan), or says how. $2: why.

@@ -158,7 +158,10 @@ impl Results<'_> {
     fn add(&mut self, label: LabelMap, size: [u32; 2]) -> Result<()> {
         // Two labels may look the same once what file systems dislike is gone.
         let wanted = file_label(&label.label);
-        let name = (1..).map(|n| if n == 1 { wanted.clone() } else { format!("{wanted}-{n}") }).find(|n| !self.names.contains(n)).unwrap_or(wanted);
+        let name = (1..)
+            .map(|n| if n == 1 { wanted.clone() } else { format!("{wanted}-{n}") })
+            .find(|n| !self.names.contains(n))
+            .unwrap_or(wanted);
         let base = format!("{}.{name}", self.stem);
         self.names.push(name);
         let overlay = format!("{base}.png");

@@ -87,7 +87,10 @@ async fn collect(args: &Args) -> Result<Info> {
     };
     Ok(Info {
         version: env!("CARGO_PKG_VERSION"),
-        adapters: adapters.iter().map(|a| format!("{} ({:?}, {:?})", a.get_info().name, a.get_info().device_type, a.get_info().backend)).collect(),
+        adapters: adapters
+            .iter()
+            .map(|a| format!("{} ({:?}, {:?})", a.get_info().name, a.get_info().device_type, a.get_info().backend))
+            .collect(),
         adapter: caps.adapter.clone(),
         driver: caps.driver.clone(),
         backend: format!("{:?}", caps.backend),

@@ -39,8 +39,7 @@ fn resolve(model: &str) -> Result<PathBuf> {
         return demo();
     }
     if model.contains(['/', '\\']) || model.ends_with(".safetensors") {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(missing).with_context(|| format!("model {model}"));
+        anyhow::bail!("model {model}: no such file or folder");
     }
     Err(Error::UnknownModel { name: model.to_owned(), known: "demo".into() }.into())
 }
@@ -52,7 +51,8 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         }
     }
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "safetensors")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "safetensors")).collect();
     files.sort();
     match files.as_slice() {
         [one] => Ok(one.clone()),

@@ -151,12 +151,30 @@ fn rows(profile: &Profile) -> Vec<Row> {
 fn print(report: &Report) {
     let [w, h] = report.input_size;
     println!("{} at {w}x{h}, batch {}, {} labels, {} on {}", report.method, report.batch, report.labels, report.model, report.adapter);
-    println!("median {:.2} ms of {} warm runs, {:.2} GFLOP, {:.1} GFLOP/s", report.median_ms, report.runs_ms.len(), report.gflops_total, report.gflops_per_second);
-    println!("activations {:.2} MiB in {} slots; steps by {}", report.activation_bytes as f64 / (1 << 20) as f64, report.slots, report.clock);
+    println!(
+        "median {:.2} ms of {} warm runs, {:.2} GFLOP, {:.1} GFLOP/s",
+        report.median_ms,
+        report.runs_ms.len(),
+        report.gflops_total,
+        report.gflops_per_second
+    );
+    println!(
+        "activations {:.2} MiB in {} slots; steps by {}",
+        report.activation_bytes as f64 / (1 << 20) as f64,
+        report.slots,
+        report.clock
+    );
     let width = report.steps.iter().map(|s| s.label.len()).max().unwrap_or(0);
     println!("{:<width$}  {:>9}  {:>8}  {:>8}  {:>6}", "step", "ms", "GFLOP/s", "GB/s", "share");
     for s in &report.steps {
-        println!("{:<width$}  {:>9.3}  {:>8.2}  {:>8.2}  {:>5.1}%", s.label, s.ms, s.gflops_per_second, s.gbytes_per_second, 100.0 * s.share);
+        println!(
+            "{:<width$}  {:>9.3}  {:>8.2}  {:>8.2}  {:>5.1}%",
+            s.label,
+            s.ms,
+            s.gflops_per_second,
+            s.gbytes_per_second,
+            100.0 * s.share
+        );
     }
     println!("by kernel:");
     let mut kernels: Vec<(&str, f64, f64)> = Vec::new();

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::activation::sigmoid;
+use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::module::{attention, conv2d, layer_norm, linear};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::wgpu::WgpuBackend;
@@ -16,7 +16,8 @@ mod weights;
 use weights::Weights;
 
 const USAGE: &str = "\
-usage: burn-clip [--model b16|b32] [--runs N] [--warmup W] [--serve] [--weights FILE] [--gpu N] [--head]
+usage: burn-clip [--model b16|b32] [--runs N] [--warmup W] [--serve] [--weights FILE] [--gpu N]
+                 [--layers] [--head]
 
   --model b16|b32   ViT-B/16 or ViT-B/32, 224 px, batch 1 (default b16)
   --runs N          timed runs (default 5)
@@ -24,6 +25,8 @@ usage: burn-clip [--model b16|b32] [--runs N] [--warmup W] [--serve] [--weights 
   --serve           after the warm-up: one run per line read from stdin, its milliseconds on stdout
   --weights FILE    f32 safetensors in OpenAI / OpenCLIP layout (default: random weights)
   --gpu N           the Nth discrete GPU (default: the best adapter, or the software one)
+  --layers          burn's own conv2d and attention operations (default: the same as matrix
+                    products and a softmax, which was faster on the software adapter)
   --head            also print the first numbers of the output, to compare with another program
 ";
 
@@ -42,12 +45,14 @@ struct Args {
     serve: bool,
     weights: Option<String>,
     gpu: Option<usize>,
+    layers: bool,
     head: bool,
 }
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut args = Args { model: "b16".into(), patch: 16, runs: 5, warmup: 1, serve: false, weights: None, gpu: None, head: false };
+        let mut args =
+            Args { model: "b16".into(), patch: 16, runs: 5, warmup: 1, serve: false, weights: None, gpu: None, layers: false, head: false };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             let number = |text: String| text.parse::<usize>().map_err(|_| format!("{word}: `{text}` is not a whole number"));
@@ -58,6 +63,7 @@ impl Args {
                 "--serve" => args.serve = true,
                 "--weights" => args.weights = Some(value()?),
                 "--gpu" => args.gpu = Some(number(value()?)?),
+                "--layers" => args.layers = true,
                 "--head" => args.head = true,
                 "-h" | "--help" => return Ok(None),
                 other => return Err(format!("unknown argument `{other}`")),
@@ -101,7 +107,7 @@ struct Dense {
 
 impl Dense {
     fn load(w: &mut Weights, (weight, bias): (&str, &str), [inputs, outputs]: [usize; 2], device: &Device) -> Result<Self, String> {
-        Ok(Dense { weight: w.matrix_transposed(weight, [outputs, inputs], device)?, bias: w.vector(bias, outputs, 0.0, 0.02, device)? })
+        Ok(Dense { weight: w.matrix_transposed(weight, &[outputs, inputs], device)?, bias: w.vector(bias, outputs, 0.0, 0.02, device)? })
     }
 
     fn apply(&self, x: Tensor<3>) -> Tensor<3> {
@@ -136,12 +142,18 @@ impl Block {
         })
     }
 
-    fn apply(&self, x: Tensor<3>) -> Tensor<3> {
+    fn apply(&self, x: Tensor<3>, layers: bool) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
         let qkv = self.qkv.apply(self.norm1.apply(x.clone()));
         let heads = |part: usize| qkv.clone().narrow(2, part * WIDTH, WIDTH).reshape([batch, tokens, HEADS, WIDTH / HEADS]).swap_dims(1, 2);
-        // The default scale is 1/sqrt(head width), CLIP's own.
-        let mixed = attention(heads(0), heads(1), heads(2), None, None, AttentionModuleOptions::default());
+        let (q, k, v) = (heads(0), heads(1), heads(2));
+        let mixed = if layers {
+            // The default scale is 1/sqrt(head width), CLIP's own.
+            attention(q, k, v, None, None, AttentionModuleOptions::default())
+        } else {
+            let scale = ((WIDTH / HEADS) as f32).sqrt().recip();
+            softmax(q.matmul(k.swap_dims(2, 3)) * scale, 3).matmul(v)
+        };
         let mixed = mixed.swap_dims(1, 2).reshape([batch, tokens, WIDTH]);
         let x = x + self.out.apply(mixed);
         let hidden = self.up.apply(self.norm2.apply(x.clone()));
@@ -150,8 +162,14 @@ impl Block {
     }
 }
 
+/// The patch convolution: its stride is its kernel, so it is also one matrix product.
+enum Patches {
+    Convolution(Tensor<4>),
+    Product(Tensor<2>),
+}
+
 struct Encoder {
-    patches: Tensor<4>,
+    patches: Patches,
     class: Tensor<3>,
     positions: Tensor<3>,
     norm_pre: Norm,
@@ -162,10 +180,16 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn load(w: &mut Weights, patch: usize, device: &Device) -> Result<Self, String> {
+    fn load(w: &mut Weights, patch: usize, layers: bool, device: &Device) -> Result<Self, String> {
         let tokens = (SIZE / patch).pow(2) + 1;
+        let (name, shape) = ("visual.conv1.weight", [WIDTH, 3, patch, patch]);
+        let patches = if layers {
+            Patches::Convolution(w.tensor(name, shape, device)?)
+        } else {
+            Patches::Product(w.matrix_transposed(name, &shape, device)?)
+        };
         Ok(Encoder {
-            patches: w.tensor("visual.conv1.weight", [WIDTH, 3, patch, patch], device)?,
+            patches,
             class: w.vector("visual.class_embedding", WIDTH, 0.0, 0.02, device)?.reshape([1, 1, WIDTH]),
             positions: w.tensor("visual.positional_embedding", [tokens, WIDTH], device)?.reshape([1, tokens, WIDTH]),
             norm_pre: Norm::load(w, "visual.ln_pre", device)?,
@@ -178,13 +202,24 @@ impl Encoder {
 
     /// [1, 3, 224, 224] to the embedding of every token, [1, tokens, 512].
     fn apply(&self, image: Tensor<4>) -> Tensor<3> {
-        let stride = [self.patch, self.patch];
-        let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
-        let x = conv2d(image, self.patches.clone(), None, options);
-        let x = x.flatten::<3>(2, 3).swap_dims(1, 2);
+        let (patch, grid) = (self.patch, SIZE / self.patch);
+        let x = match &self.patches {
+            Patches::Convolution(weight) => {
+                let options = ConvOptions::new([patch, patch], [0, 0], [1, 1], 1);
+                let x = conv2d(image, weight.clone(), None, options);
+                x.flatten(2, 3).swap_dims(1, 2)
+            }
+            Patches::Product(weight) => {
+                let x: Tensor<5> = image.reshape([3, grid, patch, grid, patch]);
+                let x = x.permute([1, 3, 0, 2, 4]);
+                let x = x.reshape([1, grid * grid, 3 * patch * patch]);
+                linear(x, weight.clone(), None)
+            }
+        };
         let x = Tensor::cat(vec![self.class.clone(), x], 1) + self.positions.clone();
         let x = self.norm_pre.apply(x);
-        let x = self.blocks.iter().fold(x, |x, block| block.apply(x));
+        let layers = matches!(self.patches, Patches::Convolution(_));
+        let x = self.blocks.iter().fold(x, |x, block| block.apply(x, layers));
         linear(self.norm_post.apply(x), self.projection.clone(), None)
     }
 }
@@ -221,7 +256,7 @@ fn run(args: &Args, started: Instant) -> Result<(), String> {
         Some(path) => Weights::open(path)?,
         None => Weights::random(7),
     };
-    let encoder = Encoder::load(&mut weights, args.patch, &device)?;
+    let encoder = Encoder::load(&mut weights, args.patch, args.layers, &device)?;
     drop(weights);
 
     let pixels = picture();
@@ -269,6 +304,7 @@ fn run(args: &Args, started: Instant) -> Result<(), String> {
         let report = serde_json::json!({
             "runtime": "burn",
             "version": "0.22.1",
+            "operations": if args.layers { "layers" } else { "products" },
             "compiler": if cfg!(feature = "spirv") { "spirv" } else { "wgsl" },
             "adapter": adapter,
             "model": args.model,

@@ -68,9 +68,10 @@ impl Weights {
         Ok(Tensor::from_data(TensorData::new(numbers, shape), device))
     }
 
-    /// Stored [out, in], wanted [in, out] and contiguous.
-    pub fn matrix_transposed(&mut self, name: &str, [rows, columns]: [usize; 2], device: &Device) -> Result<Tensor<2>, String> {
-        let stored = self.numbers(name, &[rows, columns], 0.0, 0.02)?;
+    /// Stored [out, in...], wanted [in, out] and contiguous.
+    pub fn matrix_transposed(&mut self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor<2>, String> {
+        let stored = self.numbers(name, shape, 0.0, 0.02)?;
+        let (rows, columns) = (shape[0], shape[1..].iter().product());
         let mut turned = vec![0f32; stored.len()];
         for (row, values) in stored.chunks_exact(columns).enumerate() {
             for (column, value) in values.iter().enumerate() {

@@ -1,0 +1,133 @@
+//! What the program writes is what the library computes.
+
+use crate::{listing, root, scene, succeed};
+use lancet::weights::Weights;
+use std::fs;
+use std::path::Path;
+
+/// Values and shape of a NumPy file.
+fn npy(path: &Path) -> (Vec<f32>, Vec<u64>) {
+    let bytes = fs::read(path).unwrap();
+    let file = npyz::NpyFile::new(&bytes[..]).unwrap();
+    let shape = file.shape().to_vec();
+    (file.into_vec().unwrap(), shape)
+}
+
+#[test]
+fn explain_writes_maps_sheet_and_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = scene();
+    let arguments = ["explain", image.to_str().unwrap(), "house", "teddy bear", "--out", "maps", "--npy", "--alpha", "--json"];
+    let said = succeed(folder.path(), arguments);
+    assert!(said.contains("teddy bear") && said.contains("contact sheet"), "{said}");
+    let expected = [
+        "scene.house.alpha.png",
+        "scene.house.npy",
+        "scene.house.png",
+        "scene.json",
+        "scene.sheet.png",
+        "scene.teddy bear.alpha.png",
+        "scene.teddy bear.npy",
+        "scene.teddy bear.png",
+    ];
+    let out = folder.path().join("maps");
+    assert_eq!(listing(&out), expected);
+    let (map, shape) = npy(&out.join("scene.teddy bear.npy"));
+    assert_eq!(shape, [360, 480]);
+    assert!(map.iter().all(|v| (0.0..=1.0).contains(v)) && map.iter().any(|&v| v > 0.9));
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(out.join("scene.json")).unwrap()).unwrap();
+    let (x, y) = (report["labels"][1]["peak"]["x"].as_u64().unwrap(), report["labels"][1]["peak"]["y"].as_u64().unwrap());
+    let strongest = map.iter().copied().fold(f32::MIN, f32::max);
+    assert_eq!(map[(y * 480 + x) as usize], strongest, "the peak is where the map is largest");
+    // The scene's mask: teddy bear is object 4 (weights/demo/scene.json).
+    let masks = image::open(root().join("weights/demo/scene.masks.png")).unwrap().to_luma8();
+    assert_eq!(masks.get_pixel(x as u32, y as u32).0[0], 4, "the peak lies on the object");
+    for key in ["method", "adapter", "model", "grid", "time_ms"] {
+        assert!(!report[key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn one_label_says_what_it_does_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = crate::lancet(folder.path(), ["explain", scene().to_str().unwrap(), "house", "--npy", "--quiet"]);
+    assert!(out.status.success() && out.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("note: one label"));
+    let (map, _) = npy(&folder.path().join("lancet-out/scene.house.npy"));
+    assert!(map.iter().any(|&v| v > 0.9), "not a zero map");
+}
+
+#[test]
+fn encode_images_and_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (scene(), root().join("weights/demo/scene_2.png"));
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+    succeed(folder.path(), ["encode", a, b, "--out", "class.npy"]);
+    succeed(folder.path(), ["encode", a, b, "--tokens", "--out", "tokens.npy"]);
+    let (class, shape) = npy(&folder.path().join("class.npy"));
+    assert_eq!(shape, [2, 192]);
+    let (tokens, shape) = npy(&folder.path().join("tokens.npy"));
+    assert_eq!(shape, [2, 145, 192]);
+    assert_eq!(class[192..], tokens[145 * 192..][..192], "row 0 of the tokens is the class row");
+
+    succeed(folder.path(), ["encode", "--text", "a cat", "--text", "a dog", "--out", "plain.npy"]);
+    succeed(folder.path(), ["encode", "--text", "cat", "--templates", "ensemble", "--out", "ensemble.npy"]);
+    assert_eq!(npy(&folder.path().join("plain.npy")).1, [2, 192]);
+    let (unit, _) = npy(&folder.path().join("ensemble.npy"));
+    let length = unit.iter().map(|v| v * v).sum::<f32>().sqrt();
+    assert!((length - 1.0).abs() < 1e-5, "{length}");
+    // From the cache: the same bits.
+    succeed(folder.path(), ["encode", "--text", "cat", "--templates", "ensemble", "--out", "again.npy"]);
+    assert_eq!(npy(&folder.path().join("again.npy")).0, unit);
+}
+
+#[test]
+fn a_damaged_cache_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        succeed(folder.path(), ["encode", "--text", "cat", "--templates", "ensemble", "--out", name]);
+        npy(&folder.path().join(name)).0
+    };
+    let first = run("a.npy");
+    let mut entries = 0;
+    for model in fs::read_dir(folder.path().join("cache/labels")).unwrap() {
+        for entry in fs::read_dir(model.unwrap().path()).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[40] ^= 0xff;
+            fs::write(&path, bytes).unwrap();
+            entries += 1;
+        }
+    }
+    assert!(entries >= 2, "the label and the empty text were cached");
+    assert_eq!(run("b.npy"), first);
+}
+
+#[test]
+fn golden_features_come_out_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = root().join("tests/golden");
+    let image = golden.join("images/scene_rgb_131x97.png");
+    let model = golden.join("weights/openai_vit_f16.safetensors");
+    let arguments =
+        ["encode", image.to_str().unwrap(), "--tokens", "--method", "surgery", "--model", model.to_str().unwrap(), "--out", "f.npy"];
+    let out = crate::lancet(folder.path(), arguments);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let (got, shape) = npy(&folder.path().join("f.npy"));
+    assert_eq!(shape, [1, 50, 96]);
+    let file = Weights::open(golden.join("expected/vit_stored_precision.safetensors")).unwrap();
+    let expected = file.floats(&lancet::weights::Stored::Plain("openai_f16.scene.surgery.features".into()), "").unwrap();
+    let worst = got.iter().zip(&expected).map(|(g, e)| (g - e).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-4, "from file to feature: {worst:e}");
+}
+
+#[test]
+fn profile_and_info_speak_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let report: serde_json::Value = serde_json::from_str(&succeed(folder.path(), ["profile", "--runs", "2", "--json"])).unwrap();
+    assert!(report["median_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["runs_ms"].as_array().unwrap().len(), 2);
+    assert!(report["steps"].as_array().unwrap().len() > 20);
+    let info: serde_json::Value = serde_json::from_str(&succeed(folder.path(), ["info", "--json"])).unwrap();
+    assert!(!info["adapter"].as_str().unwrap().is_empty() && !info["kernels"].as_array().unwrap().is_empty());
+}
