@@ -72,9 +72,10 @@ async fn run(out: PathBuf) -> Result<()> {
     drop((plan, clip, engine));
     let pixels = read_texture(&device, &queue, &screen).await?;
     if let Some(folder) = out.parent() {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
-    image::RgbaImage::from_raw(2 * width, height, pixels).ok_or("a picture of another size")?.save(&out)?;
+    let picture = image::RgbaImage::from_raw(2 * width, height, pixels).ok_or("a picture of another size")?;
+    picture.save(&out).map_err(|e| format!("{}: {e}", out.display()))?;
     println!("{FRAMES} frames, {FRAMES} submits; camera and \"{}\" in {}", LABELS[SHOWN], out.display());
     Ok(())
 }
@@ -129,7 +130,6 @@ async fn read_texture(device: &wgpu::Device, queue: &wgpu::Queue, texture: &wgpu
     let target = wgpu::TexelCopyBufferInfo { buffer: &buffer, layout: rows_of(padded) };
     encoder.copy_texture_to_buffer(texture.as_image_copy(), target, texture.size());
     let (sender, mapped) = futures_channel::oneshot::channel();
-    // The receiver waits below for as long as the sender lives.
     encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., |result| drop(sender.send(result)));
     queue.submit([encoder.finish()]);
     device.poll(wgpu::PollType::wait_indefinitely())?;

@@ -36,6 +36,7 @@ impl Gpu {
     /// A buffer for storage bindings and copies.
     pub(crate) fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
         self.caps.check_binding(label, bytes)?;
+        refuse_lost(&self.device, label)?;
         checked(
             &self.device,
             || format!("allocating {label} ({bytes} bytes)"),
@@ -160,9 +161,26 @@ pub(crate) fn checked<T>(device: &wgpu::Device, what: impl Fn() -> String, make:
     match failure {
         None => Ok(made),
         Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { what: what() }),
-        Some(e) if e.to_string().contains("lost") => Err(Error::DeviceLost { what: what() }),
+        Some(_) if is_lost(device) => Err(Error::DeviceLost { what: what() }),
         Some(e) => Err(Error::Gpu { what: what(), message: e.to_string() }),
     }
+}
+
+/// An error if the device is lost. wgpu makes buffers on a lost device without a word, and reports their first use in a
+/// queue to the host's handler, which by default panics: so ask before making one.
+pub(crate) fn refuse_lost(device: &wgpu::Device, what: &str) -> Result<()> {
+    if is_lost(device) { Err(Error::DeviceLost { what: what.to_owned() }) } else { Ok(()) }
+}
+
+/// There is no call that asks; but on a lost device a buffer that should be mapped at creation is not.
+fn is_lost(device: &wgpu::Device) -> bool {
+    // An allocation that fails for another reason is for the caller to find.
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let usage = wgpu::BufferUsages::COPY_SRC;
+    let probe = device.create_buffer(&wgpu::BufferDescriptor { label: Some("lancet.probe"), size: 4, usage, mapped_at_creation: true });
+    let mapped = probe.get_mapped_range(..).is_ok();
+    let full = !cfg!(target_arch = "wasm32") && pollster_now(memory.pop()).is_some();
+    !mapped && !full
 }
 
 fn pollster_now<F: Future>(future: F) -> F::Output {

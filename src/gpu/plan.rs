@@ -649,7 +649,7 @@ fn params_buffer(gpu: &Gpu, blob: &[u8]) -> Result<wgpu::Buffer> {
             });
             match buffer.get_mapped_range_mut(..) {
                 Ok(mut view) => view.copy_from_slice(blob),
-                Err(e) => return Err(Error::Gpu { what: "writing parameters".into(), message: e.to_string() }),
+                Err(_) => return Err(Error::DeviceLost { what: "planning".into() }),
             }
             buffer.unmap();
             Ok(buffer)

@@ -1,7 +1,7 @@
 //! Results to the CPU: a staging buffer and a future.
 
 use crate::error::{Error, Result};
-use crate::gpu::context::{Gpu, checked};
+use crate::gpu::context::{Gpu, checked, refuse_lost};
 use crate::gpu::tensor::Tensor;
 use crate::shape::DType;
 use futures_channel::oneshot;
@@ -29,6 +29,7 @@ impl Readback {
     /// Out of memory.
     pub fn new(gpu: &Gpu, tensor: &Tensor) -> Result<Readback> {
         let bytes = tensor.bytes();
+        refuse_lost(&gpu.device, "a readback")?;
         let staging = checked(
             &gpu.device,
             || format!("allocating a staging buffer of {bytes} bytes"),
@@ -65,7 +66,8 @@ impl Pending {
     /// # Errors
     /// The device was lost, or the encoder was never submitted.
     pub async fn bytes(self) -> Result<Vec<u8>> {
-        let lost = || Error::DeviceLost { what: "a readback".into() };
+        // wgpu drops the callback in either case and does not tell which.
+        let lost = || Error::DeviceLost { what: "a readback, or the copy was never submitted".into() };
         self.mapped.await.map_err(|_| lost())?.map_err(|_| lost())?;
         let bytes = self
             .staging

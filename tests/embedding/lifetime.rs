@@ -151,8 +151,11 @@ fn a_lost_device_is_an_error_and_weights_survive_it() {
     lost("a read", pollster::block_on(pending.floats()));
     // The next frame: recording may pass (the commands are the host's), reading may not.
     let mut encoder = host.encoder();
-    let recorded = plan.record(&mut encoder, Source::Rgba8(&source)).cloned();
-    lost("a read", recorded.and_then(|o: ExplainOutputs| pollster::block_on(o.heatmaps.read(host.clip.gpu(), &mut encoder)?.floats())));
+    let next = plan.record(&mut encoder, Source::Rgba8(&source)).cloned();
+    let next = next.and_then(|outputs| outputs.heatmaps.read(host.clip.gpu(), &mut encoder));
+    host.queue.submit([encoder.finish()]);
+    host.device.poll(wgpu::PollType::wait_indefinitely()).ok();
+    lost("the next read", next.and_then(|pending| pollster::block_on(pending.floats())));
     lost("explaining again", pollster::block_on(explainer.explain(&image, MODEL)).map(drop));
     lost("another size", pollster::block_on(explainer.explain(&image, [16, 16])).map(drop));
     lost("planning", Explainer::new(&host.clip, labels(), &Method::SURGERY).and_then(|e| e.plan(&tiny(), SIZE, true)).map(drop));
@@ -191,13 +194,11 @@ fn slots_are_shared() {
     let host = shared();
     let native = host.explainer().plan(&input(SourceKind::Rgba8, 1, [96, 96], [96, 96]), [96, 96], false).unwrap();
     let memory = native.memory();
-    // 145 tokens of 192 channels, 768 in the MLP: the plan's values, worked out by hand from the model's shapes.
-    let (patch, width, embed, labels, tokens, layers) = (64 * 3, 192, 192, 3, 145, 6);
-    let _ = (patch, layers);
-    let wide = 4 * tokens * width;
-    println!("{memory:?}, one activation is {wide} bytes, features {}, cosines {}", 4 * tokens * embed, 4 * tokens * labels);
-    assert!(memory.slots >= 5, "{memory:?}");
-    assert!(memory.activations_unshared >= 8 * memory.activations, "slots are hardly shared: {memory:?}");
+    println!("{memory:?}");
+    // Whatever the number of blocks, few values live at a time: twelve times [145, 192] hold all of them.
+    assert!(memory.activations <= 12 * 4 * 145 * 192, "{memory:?}");
+    assert!(memory.slots < native.steps().len() / 6, "{memory:?} for {} steps", native.steps().len());
+    assert!(memory.activations_unshared >= 6 * memory.activations, "slots are hardly shared: {memory:?}");
 
     // Kept values do not share: a plan that keeps every stage needs more.
     let pixels = host.clip.gpu().upload("pixels", &[1, 3, 96, 96], lancet::shape::DType::F32, &vec![0.5f32; 3 * 96 * 96]).unwrap();
