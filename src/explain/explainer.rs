@@ -183,7 +183,7 @@ impl Explainer {
         let mut b = PlanBuilder::new(gpu);
         let planned_pixels = plan_pixels(&mut b, input, self.clip.config())?;
         let (planned, grid) = self.plan_maps(&mut b, planned_pixels.pixels)?;
-        let heatmaps = ops::upsample(&mut b, "upsample", planned.maps, grid, output)?;
+        let heatmaps = b.scope("heatmaps", |b| ops::upsample(b, "upsample", planned.maps, grid, output))?;
         b.keep(heatmaps);
         let mut views = Vec::new();
         if overlays {
@@ -318,7 +318,7 @@ struct PlannedMaps {
 }
 
 impl PlannedMaps {
-    fn resolve(self, r: &crate::gpu::plan::Resolved, grid: [u32; 2]) -> Result<ScoreOutputs> {
+    fn resolve(self, r: &crate::gpu::Resolved, grid: [u32; 2]) -> Result<ScoreOutputs> {
         Ok(ScoreOutputs { cosines: r.tensor(self.cosines)?, scores: r.tensor(self.scores)?, maps: r.tensor(self.maps)?, grid })
     }
 }

@@ -1,9 +1,10 @@
 //! A device with its queue, capabilities and pipelines, shared by everything made from one engine.
 
 use crate::error::{Error, Result};
+use crate::gpu::binding::Source;
 use crate::gpu::caps::Caps;
 use crate::gpu::kernel::Pipelines;
-use crate::gpu::plan::{Plan, Source};
+use crate::gpu::plan::Plan;
 use crate::gpu::tensor::Tensor;
 use crate::shape::{DType, Shape};
 

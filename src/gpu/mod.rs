@@ -1,6 +1,8 @@
 //! Kernels, tensors and plans on a wgpu device. Knows no model and no op.
 
 pub mod arena;
+pub(crate) mod binding;
+pub(crate) mod builder;
 pub mod caps;
 pub mod context;
 pub mod kernel;
@@ -9,9 +11,11 @@ pub mod profile;
 pub mod readback;
 pub mod tensor;
 
+pub use binding::Source;
+pub use builder::{PlanBuilder, Resolved, Value};
 pub use caps::Caps;
 pub use context::Gpu;
-pub use plan::{Memory, Plan, PlanBuilder, Source, Step, Value};
+pub use plan::{Memory, Plan, Step};
 pub use profile::{Clock, Profile, Timing};
 pub use readback::Readback;
 pub use tensor::Tensor;

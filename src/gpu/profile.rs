@@ -1,8 +1,9 @@
 //! Time per step: timestamps around passes, medians over runs.
 
 use crate::error::{Error, Result};
+use crate::gpu::binding::Source;
 use crate::gpu::context::checked;
-use crate::gpu::plan::{Plan, Source};
+use crate::gpu::plan::Plan;
 use std::time::Instant;
 
 /// What measured the steps.

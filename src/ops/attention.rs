@@ -1,8 +1,8 @@
 //! Attention over packed sequences, and its maps for those who look at them.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{attention as kernel, attention_scores as scores_kernel, softmax as softmax_kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{Gpu, PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_dtype, fold, fold_threads};
 use crate::reference::{Heads, Projection, Segment};

@@ -1,8 +1,8 @@
 //! Colours over images, and textures in and out.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{load_texture as load_kernel, overlay as overlay_kernel, overlay_texture as texture_kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{expect_dtype, fold_threads};
 use crate::shape::DType;

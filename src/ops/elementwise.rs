@@ -1,8 +1,8 @@
 //! The activation alone, and rows picked out.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{activation as activation_kernel, gather_rows as gather_kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_dtype, fold_threads};
 use crate::reference::Activation;

@@ -1,8 +1,8 @@
 //! From pixels and token ids to rows of channels.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{patch_embed as patch_kernel, token_embed as token_kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_dtype, expect_shape, fold_threads};
 use crate::shape::DType;

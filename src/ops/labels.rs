@@ -1,10 +1,10 @@
 //! From image and text features to one map per label.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{
     ensemble as ensemble_kernel, feature_surgery as surgery_kernel, minmax as minmax_kernel, similarity as similarity_kernel,
 };
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_dtype, fold, fold_threads};
 use crate::shape::DType;

@@ -1,8 +1,8 @@
 //! Matrix product with fused bias, activation and residual.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::matmul as kernel;
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_shape};
 use crate::reference::Activation;

@@ -1,8 +1,8 @@
 //! Layer norm and unit rows.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{l2_normalize as l2, layer_norm as kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold};
 use crate::shape::DType;

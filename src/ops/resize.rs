@@ -1,8 +1,8 @@
 //! Resizing: images to the model's input, maps to the image's size.
 
 use crate::error::{Error, Result};
+use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{normalize as normalize_kernel, resize_u8 as resize_kernel, upsample as upsample_kernel};
-use crate::gpu::plan::{Arg, Dispatch};
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{expect_dtype, fold_threads};
 use crate::reference::Taps;

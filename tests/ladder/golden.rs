@@ -70,7 +70,7 @@ pub fn compare(stage: &str, got: &[f32], expected: &[f32], limit: Tolerance) -> 
         square += d * d;
         norm += f64::from(e) * f64::from(e);
         // NaN compares as worst.
-        if !(d.abs() <= worst) {
+        if d.abs() > worst || d.is_nan() {
             (worst, at) = (d.abs(), i);
         }
     }
