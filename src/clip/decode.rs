@@ -91,17 +91,40 @@ fn flatten(pixel: &mut [u8; 4]) {
 fn check_jpeg_end(file: &mut (impl Read + Seek)) -> Result<(), String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
-    // Cameras append data behind the end marker; entropy-coded data cannot contain it.
-    if bytes.windows(2).rev().any(|w| w == [0xff, 0xd9]) {
-        Ok(())
-    } else {
-        Err("the JPEG is cut off: it has no end marker; fetch it again".into())
+    if jpeg_is_whole(&bytes) { Ok(()) } else { Err("the JPEG is cut off: it has no end marker; fetch it again".into()) }
+}
+
+/// True if an end marker follows the first scan. Segments before it are skipped by their length, because a thumbnail
+/// inside them is a JPEG with an end of its own; entropy-coded data cannot contain the marker; cameras append data behind.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4).and_then(|b| <&[u8; 4]>::try_from(b).ok()) {
+        match marker {
+            START_OF_SCAN => return bytes[at..].windows(2).any(|w| w == END_OF_IMAGE),
+            // Fill bytes and markers without a length.
+            0xff => at += 1,
+            0x01 | 0xd0..=0xd8 => at += 2,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
     }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thumbnail_does_not_end_the_jpeg() {
+        let thumbnail = [0xff, 0xe1, 0, 6, 0xff, 0xd9, 0, 0];
+        let scan = [0xff, 0xda, 0, 2, 1, 2, 3];
+        let cut = [&[0xff, 0xd8][..], &thumbnail, &scan].concat();
+        assert!(!jpeg_is_whole(&cut));
+        assert!(jpeg_is_whole(&[&cut[..], &[0xff, 0xd9]].concat()));
+        assert!(!jpeg_is_whole(&cut[..10]));
+    }
 
     #[test]
     fn transparent_becomes_white() {

@@ -4,6 +4,7 @@
 
 mod cases;
 mod golden;
+mod published;
 mod steps;
 
 use cases::{Case, FULL, SUBSET};
@@ -28,6 +29,16 @@ fn full_cases() {
         run(FULL);
     } else {
         println!("LANCET_GOLDEN is not set: {} further cases not run", FULL.len());
+    }
+}
+
+#[test]
+fn positions() {
+    // The subset has no f32 file of the ViT.
+    if Golden::is_full() {
+        published::positions(&Golden::open()).unwrap();
+    } else {
+        println!("LANCET_GOLDEN is not set: resampled positions not compared");
     }
 }
 

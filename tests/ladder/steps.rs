@@ -2,6 +2,7 @@
 
 use crate::cases::Case;
 use crate::golden::{Golden, HALF_SIMILARITY, HALF_STAGE, MAP, SIMILARITY, STAGE, Tolerance, compare, floats, ints};
+use crate::published;
 use lancet::clip::{Clip, Labels, LoadOptions, Precision};
 use lancet::explain::{Explainer, Method};
 use lancet::gpu::{PlanBuilder, Source, Tensor};
@@ -26,7 +27,7 @@ fn read(tensor: &Tensor) -> Vec<f32> {
     block_on(pending.floats()).unwrap()
 }
 
-fn upload(shape: &[u32], values: &[f32]) -> Tensor {
+pub fn upload(shape: &[u32], values: &[f32]) -> Tensor {
     engine().gpu().upload("golden", shape, DType::F32, values).unwrap()
 }
 
@@ -62,12 +63,15 @@ pub fn climb(golden: &Golden, case: &Case) -> Result<(), String> {
     // Texts depend on the weights file alone: once per file is enough.
     if case.text == text_prefix && !case.prefix.starts_with("size_") {
         texts(case, &clip, &inputs, &expected)?;
+        if !case.half {
+            published::climb(case, &clip, &inputs, &expected)?;
+        }
     }
     Ok(())
 }
 
 /// (stage, values) of an inspected run.
-fn inspect(clip: &Clip, labels: &Labels, method: &Method, pixels: &Tensor) -> Result<Vec<(String, Vec<f32>)>, String> {
+pub fn inspect(clip: &Clip, labels: &Labels, method: &Method, pixels: &Tensor) -> Result<Vec<(String, Vec<f32>)>, String> {
     let explainer = Explainer::new(clip, labels, method).map_err(|e| e.to_string())?;
     let mut plan = explainer.plan_inspect(pixels).map_err(|e| e.to_string())?;
     let gpu = engine().gpu();
@@ -88,7 +92,9 @@ fn vision(case: &Case, clip: &Clip, labels: &Labels, pixels: &Tensor, expected: 
         compared += 1;
         compare(&full, got, &floats(expected, &full), limit)
     };
-    for (stage, got) in inspect(clip, labels, &Method::SURGERY, pixels)? {
+    let stages = inspect(clip, labels, &Method::SURGERY, pixels)?;
+    before_ln_post(case, clip, &stages, expected)?;
+    for (stage, got) in stages {
         let stage = stage.strip_prefix("vision.").or(stage.strip_prefix("explain.")).unwrap_or(&stage);
         let block =
             stage.strip_prefix("block.").and_then(|s| s.split_once('.')).and_then(|(i, what)| Some((i.parse::<usize>().ok()?, what)));
@@ -106,6 +112,19 @@ fn vision(case: &Case, clip: &Clip, labels: &Labels, pixels: &Tensor, expected: 
         return Err(format!("only {compared} stages of {} were found to compare", case.expected));
     }
     Ok(())
+}
+
+/// The merged tokens are never stored here: class row of the ordinary stream, patches of the new one.
+fn before_ln_post(case: &Case, clip: &Clip, stages: &[(String, Vec<f32>)], expected: &Weights) -> Result<(), String> {
+    let full = format!("{}surgery.before_ln_post", case.prefix);
+    if expected.shape(&full).is_none() {
+        return Ok(());
+    }
+    let (last, width) = (clip.config().vision.layers - 1, clip.config().vision.width as usize);
+    let stage = |what: &str| stages.iter().find(|s| s.0 == format!("vision.block.{last}.{what}")).map(|s| &s.1).ok_or(format!("no {what}"));
+    let (ordinary, streams) = (stage("ordinary")?, stage("streams")?);
+    let merged: Vec<f32> = ordinary[..width].iter().chain(&streams[streams.len() / 2 + width..]).copied().collect();
+    compare(&full, &merged, &floats(expected, &full), limits(case).0)
 }
 
 fn plain_clip(case: &Case, clip: &Clip, labels: &Labels, pixels: &Tensor, expected: &Weights) -> Result<(), String> {
