@@ -17,6 +17,7 @@
 // ragged batches waste nothing and no workgroup looks for its place.
 //
 // include: common/act_{f32,f16}.wgsl
+// include: common/tile.wgsl
 
 struct Params {
     head4: u32,      // dh / 4
@@ -44,11 +45,6 @@ var<workgroup> fade: array<f32, 32>;           // rescaling of what was accumula
 
 fn load(at: u32) -> vec4<f32> {
     return widen_act(qkv[at]);
-}
-
-// acc + a times the 4 x 4 matrix b, whose [i] belongs to a[i].
-fn product(a: vec4<f32>, b: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(a.w), b[3], fma(vec4<f32>(a.z), b[2], fma(vec4<f32>(a.y), b[1], fma(vec4<f32>(a.x), b[0], acc))));
 }
 
 // Scores of one query against eight keys, those it may not see masked.
@@ -142,21 +138,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let k0 = transpose(mat4x4<f32>(load(q0 + c), load(q1 + c), load(q2 + c), load(q3 + c)));
                 let k1 = transpose(mat4x4<f32>(load(q4 + c), load(q5 + c), load(q6 + c), load(q7 + c)));
                 let a0 = load(p0 + c);
-                s0_0 = product(a0, k0, s0_0); s0_1 = product(a0, k1, s0_1);
+                s0_0 = step4(a0, k0, s0_0); s0_1 = step4(a0, k1, s0_1);
                 let a1 = load(p1 + c);
-                s1_0 = product(a1, k0, s1_0); s1_1 = product(a1, k1, s1_1);
+                s1_0 = step4(a1, k0, s1_0); s1_1 = step4(a1, k1, s1_1);
                 let a2 = load(p2 + c);
-                s2_0 = product(a2, k0, s2_0); s2_1 = product(a2, k1, s2_1);
+                s2_0 = step4(a2, k0, s2_0); s2_1 = step4(a2, k1, s2_1);
                 let a3 = load(p3 + c);
-                s3_0 = product(a3, k0, s3_0); s3_1 = product(a3, k1, s3_1);
+                s3_0 = step4(a3, k0, s3_0); s3_1 = step4(a3, k1, s3_1);
                 let a4 = load(p4 + c);
-                s4_0 = product(a4, k0, s4_0); s4_1 = product(a4, k1, s4_1);
+                s4_0 = step4(a4, k0, s4_0); s4_1 = step4(a4, k1, s4_1);
                 let a5 = load(p5 + c);
-                s5_0 = product(a5, k0, s5_0); s5_1 = product(a5, k1, s5_1);
+                s5_0 = step4(a5, k0, s5_0); s5_1 = step4(a5, k1, s5_1);
                 let a6 = load(p6 + c);
-                s6_0 = product(a6, k0, s6_0); s6_1 = product(a6, k1, s6_1);
+                s6_0 = step4(a6, k0, s6_0); s6_1 = step4(a6, k1, s6_1);
                 let a7 = load(p7 + c);
-                s7_0 = product(a7, k0, s7_0); s7_1 = product(a7, k1, s7_1);
+                s7_0 = step4(a7, k0, s7_0); s7_1 = step4(a7, k1, s7_1);
             }
             keep(low_row + 0u, last_key(query0 + my_queries + 0u, len), key, my_keys / 4u, s0_0, s0_1);
             keep(low_row + 1u, last_key(query0 + my_queries + 1u, len), key, my_keys / 4u, s1_0, s1_1);
@@ -204,21 +200,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let v1 = mat4x4<f32>(load(rows.x + values1), load(rows.y + values1), load(rows.z + values1), load(rows.w + values1));
                 let at = my_rows * STRIDE + j;
                 let w0 = score[at + 0u * STRIDE];
-                o0_0 = product(w0, v0, o0_0); o0_1 = product(w0, v1, o0_1);
+                o0_0 = step4(w0, v0, o0_0); o0_1 = step4(w0, v1, o0_1);
                 let w1 = score[at + 1u * STRIDE];
-                o1_0 = product(w1, v0, o1_0); o1_1 = product(w1, v1, o1_1);
+                o1_0 = step4(w1, v0, o1_0); o1_1 = step4(w1, v1, o1_1);
                 let w2 = score[at + 2u * STRIDE];
-                o2_0 = product(w2, v0, o2_0); o2_1 = product(w2, v1, o2_1);
+                o2_0 = step4(w2, v0, o2_0); o2_1 = step4(w2, v1, o2_1);
                 let w3 = score[at + 3u * STRIDE];
-                o3_0 = product(w3, v0, o3_0); o3_1 = product(w3, v1, o3_1);
+                o3_0 = step4(w3, v0, o3_0); o3_1 = step4(w3, v1, o3_1);
                 let w4 = score[at + 4u * STRIDE];
-                o4_0 = product(w4, v0, o4_0); o4_1 = product(w4, v1, o4_1);
+                o4_0 = step4(w4, v0, o4_0); o4_1 = step4(w4, v1, o4_1);
                 let w5 = score[at + 5u * STRIDE];
-                o5_0 = product(w5, v0, o5_0); o5_1 = product(w5, v1, o5_1);
+                o5_0 = step4(w5, v0, o5_0); o5_1 = step4(w5, v1, o5_1);
                 let w6 = score[at + 6u * STRIDE];
-                o6_0 = product(w6, v0, o6_0); o6_1 = product(w6, v1, o6_1);
+                o6_0 = step4(w6, v0, o6_0); o6_1 = step4(w6, v1, o6_1);
                 let w7 = score[at + 7u * STRIDE];
-                o7_0 = product(w7, v0, o7_0); o7_1 = product(w7, v1, o7_1);
+                o7_0 = step4(w7, v0, o7_0); o7_1 = step4(w7, v1, o7_1);
             }
         }
         workgroupBarrier();

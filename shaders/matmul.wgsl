@@ -17,6 +17,8 @@
 //
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16}.wgsl
+// include: common/columns.wgsl
+// include: common/tile.wgsl
 // include: common/gelu.wgsl
 
 struct Params {
@@ -41,23 +43,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<Act4>;
 
 var<workgroup> parked: array<vec4<f32>, 800>;   // [8 threads, 25 rows, 4 columns]
-
-// Four steps along K of four columns: acc + sum over i of a[i] * b[i].
-fn step4(a: vec4<f32>, b: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(a.w), b[3], fma(vec4<f32>(a.z), b[2], fma(vec4<f32>(a.y), b[1], fma(vec4<f32>(a.x), b[0], acc))));
-}
-
-// Weights of columns 4 * column .. + 3 at K-step k, transposed: [i] holds the four columns' weight for K = 4 k + i.
-fn columns(column: u32, k: u32) -> mat4x4<f32> {
-    let at = min(column, params.n4 - 1u) * 4u * params.k4 + k;
-    let w = mat4x4<f32>(
-        widen_weight(weight[at]),
-        widen_weight(weight[at + params.k4]),
-        widen_weight(weight[at + 2u * params.k4]),
-        widen_weight(weight[at + 3u * params.k4]),
-    );
-    return transpose(w);
-}
 
 fn x_base(row: u32) -> u32 {
     return min(row, params.m - 1u) * params.x_stride4 + params.x_offset4;
@@ -137,10 +122,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_
     var acc23_0 = vec4<f32>(0.0); var acc23_1 = vec4<f32>(0.0); var acc23_2 = vec4<f32>(0.0); var acc23_3 = vec4<f32>(0.0);
     var acc24_0 = vec4<f32>(0.0); var acc24_1 = vec4<f32>(0.0); var acc24_2 = vec4<f32>(0.0); var acc24_3 = vec4<f32>(0.0);
     for (var k = 0u; k < params.k4; k += 1u) {
-        let b0 = columns(column + 0u, k);
-        let b1 = columns(column + 1u, k);
-        let b2 = columns(column + 2u, k);
-        let b3 = columns(column + 3u, k);
+        let b0 = columns(column + 0u, params.n4, k, params.k4);
+        let b1 = columns(column + 1u, params.n4, k, params.k4);
+        let b2 = columns(column + 2u, params.n4, k, params.k4);
+        let b3 = columns(column + 3u, params.n4, k, params.k4);
         let a0 = widen_act(x[x0 + k]);
         acc0_0 = step4(a0, b0, acc0_0); acc0_1 = step4(a0, b1, acc0_1); acc0_2 = step4(a0, b2, acc0_2); acc0_3 = step4(a0, b3, acc0_3);
         let a1 = widen_act(x[x1 + k]);

@@ -9,6 +9,8 @@
 //
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16}.wgsl
+// include: common/columns.wgsl
+// include: common/tile.wgsl
 
 struct Params {
     rows: u32,           // B (1 + N), or B N without the prefix
@@ -32,21 +34,6 @@ struct Params {
 // The finished tile, each thread its own slice: one loop stores it instead of 32 copies of the code, which a CPU driver
 // would take a second to compile.
 var<workgroup> parked: array<vec4<f32>, 256>;   // [8 threads, 8 rows, 4 columns]
-
-fn step4(a: vec4<f32>, b: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(a.w), b[3], fma(vec4<f32>(a.z), b[2], fma(vec4<f32>(a.y), b[1], fma(vec4<f32>(a.x), b[0], acc))));
-}
-
-fn columns(column: u32, k: u32) -> mat4x4<f32> {
-    let at = min(column, params.width4 - 1u) * 4u * params.k4 + k;
-    let w = mat4x4<f32>(
-        widen_weight(weight[at]),
-        widen_weight(weight[at + params.k4]),
-        widen_weight(weight[at + 2u * params.k4]),
-        widen_weight(weight[at + 3u * params.k4]),
-    );
-    return transpose(w);
-}
 
 // First pixel (channel 0) of the patch behind an output row; a class row borrows patch 0 and drops the product.
 fn corner(row: u32) -> u32 {
@@ -106,10 +93,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_
     var acc70 = vec4<f32>(0.0); var acc71 = vec4<f32>(0.0); var acc72 = vec4<f32>(0.0); var acc73 = vec4<f32>(0.0);
     for (var k = 0u; k < params.k4; k += 1u) {
         let at = vec4<u32>(pixel(4u * k), pixel(4u * k + 1u), pixel(4u * k + 2u), pixel(4u * k + 3u));
-        let b0 = columns(column + 0u, k);
-        let b1 = columns(column + 1u, k);
-        let b2 = columns(column + 2u, k);
-        let b3 = columns(column + 3u, k);
+        let b0 = columns(column + 0u, params.width4, k, params.k4);
+        let b1 = columns(column + 1u, params.width4, k, params.k4);
+        let b2 = columns(column + 2u, params.width4, k, params.k4);
+        let b3 = columns(column + 3u, params.width4, k, params.k4);
         let a0 = load(corner0, at);
         acc00 = step4(a0, b0, acc00); acc01 = step4(a0, b1, acc01); acc02 = step4(a0, b2, acc02); acc03 = step4(a0, b3, acc03);
         let a1 = load(corner1, at);

@@ -1,12 +1,11 @@
 //! The explainer: a model, labels and a method, planned for an image size.
 
-use crate::clip::model::check_finite;
 use crate::clip::preprocess::{Image, plan_pixels};
 use crate::clip::{Clip, ImageInput, Labels, SourceKind};
 use crate::error::{Error, Result};
 use crate::explain::method::{Method, Score};
-use crate::explain::render::{RenderOutputs, plan_render};
-use crate::gpu::{Memory, Plan, PlanBuilder, Readback, Source, Tensor, Value};
+use crate::explain::session::{Explanation, LabelMap, Session};
+use crate::gpu::{Memory, Plan, PlanBuilder, Tensor, Value};
 use crate::ops;
 use crate::shape::DType;
 
@@ -44,44 +43,6 @@ pub struct ExplainOutputs {
     pub heatmaps: Tensor,
     /// For one image: each label's overlay, rgba8unorm, ready to sample. Empty if not asked for.
     pub overlays: Vec<wgpu::TextureView>,
-}
-
-/// One label's result.
-#[derive(Clone, Debug)]
-pub struct LabelMap {
-    /// The label.
-    pub label: String,
-    /// Cosine of the image's class embedding (plain CLIP's, for every method) with the label.
-    pub score: f32,
-    /// Where the map is largest, (x, y), pixels.
-    pub peak: [u32; 2],
-    /// Method's score at the strongest patch, before the map was stretched to 0..1.
-    pub peak_score: f32,
-    /// The map at image size, `[H, W]`, 0..1.
-    pub map: Vec<f32>,
-    /// The map over the image, RGBA, `[H, W, 4]`.
-    pub overlay: Vec<u8>,
-}
-
-/// One image's result.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    /// Image size, (width, height).
-    pub size: [u32; 2],
-    /// Patches, (width, height).
-    pub grid: [u32; 2],
-    /// One per label, in order.
-    pub labels: Vec<LabelMap>,
-}
-
-/// Plans and buffers for one image size, kept between images.
-#[derive(Debug)]
-struct Session {
-    input: ImageInput,
-    scores: Plan<ScoreOutputs>,
-    render: Plan<RenderOutputs>,
-    image: wgpu::Buffer,
-    reads: [Readback; 4],
 }
 
 impl Explainer {
@@ -228,6 +189,7 @@ impl Explainer {
     }
 
     /// As [`Explainer::explain`], handing over one label at a time: memory stays flat however many labels there are.
+    /// Returns the image's size and the grid, (width, height) each.
     ///
     /// # Errors
     /// As [`Explainer::explain`], or what `each` returns.
@@ -235,77 +197,23 @@ impl Explainer {
         &mut self,
         image: &Image<'_>,
         model_size: [u32; 2],
-        mut each: impl FnMut(usize, LabelMap) -> Result<()>,
+        each: impl FnMut(usize, LabelMap) -> Result<()>,
     ) -> Result<([u32; 2], [u32; 2])> {
         let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size: image.size(), model_size };
-        self.prepare(&input)?;
-        let gpu = self.clip.gpu().clone();
-        let Some(session) = &mut self.session else { return Err(Error::Input { what: "no session".into() }) };
-        gpu.queue.write_buffer(&session.image, 0, image.rgba());
-
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.explain") });
-        session.scores.record(&mut encoder, Source::Rgba8(&session.image))?;
-        let (cosines, scores) = (session.reads[0].record(&mut encoder)?, session.reads[1].record(&mut encoder)?);
-        gpu.submit(encoder)?;
-        let (cosines, scores) = (cosines.floats().await?, scores.floats().await?);
-        check_finite("the similarity map", &scores)?;
-
-        let outputs = session.scores.outputs().clone();
-        let names = self.labels.names();
-        let columns = outputs.cosines.shape()[1] as usize;
-        let map_bytes = u64::from(outputs.grid[0] * outputs.grid[1]) * 4;
-        for (l, name) in names.iter().enumerate() {
-            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.render") });
-            encoder.copy_buffer_to_buffer(
-                outputs.maps.buffer(),
-                l as u64 * map_bytes,
-                session.render.outputs().grid.buffer(),
-                0,
-                map_bytes,
-            );
-            session.render.record(&mut encoder, Source::Rgba8(&session.image))?;
-            let (map, overlay) = (session.reads[2].record(&mut encoder)?, session.reads[3].record(&mut encoder)?);
-            gpu.submit(encoder)?;
-            let (map, overlay) = (map.floats().await?, overlay.bytes().await?);
-            let at = map.iter().enumerate().fold((0, f32::MIN), |best, (i, &v)| if v > best.1 { (i, v) } else { best }).0 as u32;
-            let peak_score = scores.iter().skip(names.len() + l).step_by(names.len()).copied().fold(f32::MIN, f32::max);
-            let label = LabelMap {
-                label: name.clone(),
-                score: cosines.get(l).copied().filter(|_| l < columns).unwrap_or(f32::NAN),
-                peak: [at % input.size[0], at / input.size[0]],
-                peak_score,
-                map,
-                overlay,
-            };
-            each(l, label)?;
-        }
-        Ok((input.size, outputs.grid))
+        // An old session's buffers go before new ones come.
+        let kept = self.session.take().filter(|s| s.input() == input);
+        let mut session = match kept {
+            Some(session) => session,
+            None => Session::new(self.clip.gpu(), input, self.plan_scores(&input)?)?,
+        };
+        let grid = session.run(image, self.labels.names(), each).await?;
+        self.session = Some(session);
+        Ok((input.size, grid))
     }
 
-    /// Memory of the plans in use by [`Explainer::explain`], if any ran.
+    /// Memory of the plan in use by [`Explainer::explain`], if one ran.
     pub fn memory(&self) -> Option<Memory> {
-        self.session.as_ref().map(|s| s.scores.memory())
-    }
-
-    fn prepare(&mut self, input: &ImageInput) -> Result<()> {
-        if self.session.as_ref().is_some_and(|s| s.input == *input) {
-            return Ok(());
-        }
-        // The old session's buffers go before the new ones come.
-        self.session = None;
-        let gpu = self.clip.gpu().clone();
-        let scores = self.plan_scores(input)?;
-        let render = plan_render(&gpu, scores.outputs().grid, input.size)?;
-        let image = gpu.buffer("lancet.image", u64::from(input.size[0]) * u64::from(input.size[1]) * 4)?;
-        let (s, r) = (scores.outputs(), render.outputs());
-        let reads = [
-            Readback::new(&gpu, &s.cosines)?,
-            Readback::new(&gpu, &s.scores)?,
-            Readback::new(&gpu, &r.map)?,
-            Readback::new(&gpu, &r.overlay)?,
-        ];
-        self.session = Some(Session { input: *input, scores, render, image, reads });
-        Ok(())
+        self.session.as_ref().map(Session::memory)
     }
 }
 

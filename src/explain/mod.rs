@@ -3,7 +3,9 @@
 pub mod explainer;
 pub mod method;
 pub mod render;
+mod session;
 
-pub use explainer::{ExplainOutputs, Explainer, Explanation, LabelMap, ScoreOutputs};
+pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use method::{Method, Score};
 pub use render::{RenderOutputs, plan_render};
+pub use session::{Explanation, LabelMap};

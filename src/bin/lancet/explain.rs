@@ -75,7 +75,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct LabelReport {
     label: String,
-    /// Cosine of the image's class embedding with the label.
+    /// Cosine of the class row with the label; plain CLIP's for clip and surgery.
     score: f32,
     /// Strongest place.
     peak: Peak,
