@@ -30,6 +30,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    quiet_driver();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Explain(args) => explain::run(&args),
@@ -44,5 +45,14 @@ fn main() -> ExitCode {
             eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Mesa looks for a Wayland display, and without a runtime folder libwayland prints an error of its own on every start,
+/// in containers above all. A folder without a display in it is looked at in silence.
+fn quiet_driver() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the first thing that main does; no other thread exists that could read the environment.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }
