@@ -203,12 +203,12 @@ pub enum Error {
         value: f32,
     },
     /// The file system said no.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
+        /// The system's words; in the message already, so not a `source` that chains would print again.
+        reason: std::io::Error,
     },
 }
 
@@ -219,7 +219,7 @@ impl Error {
     }
 
     /// Shorthand for [`Error::Io`].
-    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Error {
-        Error::Io { path: path.into(), source }
+    pub(crate) fn io(path: impl Into<PathBuf>, reason: std::io::Error) -> Error {
+        Error::Io { path: path.into(), reason }
     }
 }
