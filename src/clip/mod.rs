@@ -6,6 +6,7 @@ pub mod config;
 mod config_json;
 #[cfg(feature = "image")]
 pub mod decode;
+mod encode;
 pub mod labels;
 mod loader;
 pub mod model;

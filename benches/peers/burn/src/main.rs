@@ -1,5 +1,5 @@
-//! The CLIP ViT image encoder in burn on its wgpu backend, timed the way lancet is timed:
-//! one image in from the host, every token's embedding back on the host, in every run.
+//! The CLIP ViT image encoder in burn on its wgpu backend, to be timed beside lancet:
+//! in every run one image goes in from the host and every token's embedding comes back to it.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write as _};
