@@ -85,6 +85,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     if args.serve {
         plan.run_timed(source)?;
+        eprintln!("lancet: ready on {}", loaded.engine.caps().adapter);
         for line in std::io::stdin().lock().lines() {
             line?;
             println!("{:.3}", plan.run_timed(source)?);
