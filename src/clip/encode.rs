@@ -64,7 +64,7 @@ impl Clip {
                 unique.push(name);
             }
         }
-        let key = cache.map(|c| c.key(self, templates));
+        let key = cache.map(|c| c.key(self, templates)).transpose()?;
         let load = |name: &str| cache.zip(key.as_ref()).and_then(|(c, key)| c.load(key, name, width));
         let mut found: Vec<Option<Vec<f32>>> = unique.iter().map(|name| load(name)).collect();
         let missing: Vec<usize> = (0..unique.len()).filter(|&i| found[i].is_none()).collect();

@@ -72,14 +72,16 @@ impl LabelCache {
         LabelCache { folder: folder.into() }
     }
 
-    pub(crate) fn key(&self, clip: &Clip, templates: &Templates) -> CacheKey {
+    /// Everything that an embedding depends on but the label itself.
+    pub(crate) fn key(&self, clip: &Clip, templates: &Templates) -> Result<CacheKey> {
         let mut hash = blake3::Hasher::new();
-        hash.update(b"lancet labels 1");
+        hash.update(b"lancet labels 2");
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
-        part(format!("{:?} {:?}", clip.config(), clip.precision()).as_bytes());
+        part(format!("{:?} {:?} {}", clip.config(), clip.precision(), clip.truncates()).as_bytes());
+        part(&clip.tokenizer_json()?.unwrap_or_default());
         // Only what texts depend on: the text tower's tensors, not the vision tower's hundreds of megabytes.
         let weights = clip.weights();
         for name in weights.names().filter(|n| !n.starts_with("visual") && !n.starts_with("vision_model")) {
@@ -89,7 +91,7 @@ impl LabelCache {
         for template in templates.list() {
             part(template.as_bytes());
         }
-        CacheKey(hash.finalize().to_hex().to_string())
+        Ok(CacheKey(hash.finalize().to_hex().to_string()))
     }
 
     fn path(&self, key: &CacheKey, label: &str) -> std::path::PathBuf {
@@ -125,7 +127,7 @@ impl LabelCache {
 
 #[cfg(not(feature = "cli"))]
 impl LabelCache {
-    pub(crate) fn key(&self, _: &Clip, _: &Templates) -> CacheKey {
+    pub(crate) fn key(&self, _: &Clip, _: &Templates) -> Result<CacheKey> {
         match self.never {}
     }
 

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Plan, PlanBuilder, Tensor, Value};
 use crate::weights::{Stored, Weights};
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -135,10 +136,9 @@ impl Clip {
         once(&self.inner.tokenizer, || {
             let config = &self.inner.config;
             let context = config.context as usize;
-            let tokenizer = match (&self.inner.options.tokenizer, tokenizer_beside(self.inner.weights.path())?) {
-                (Some(bytes), _) => Tokenizer::from_json(bytes, context)?,
-                (None, Some(bytes)) => Tokenizer::from_json(&bytes, context)?,
-                (None, None) => own_vocabulary(context, config.vocabulary)?,
+            let tokenizer = match self.tokenizer_json()? {
+                Some(bytes) => Tokenizer::from_json(&bytes, context)?,
+                None => own_vocabulary(context, config.vocabulary)?,
             };
             if tokenizer.vocab_size() > config.vocabulary as usize {
                 return Err(Error::Tokenizer {
@@ -152,6 +152,14 @@ impl Clip {
             }
             Ok(tokenizer)
         })
+    }
+
+    /// The `tokenizer.json` in use: given, or beside the weights; `None` for CLIP's own vocabulary.
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Cow<'_, [u8]>>> {
+        match &self.inner.options.tokenizer {
+            Some(bytes) => Ok(Some(Cow::Borrowed(bytes))),
+            None => Ok(tokenizer_beside(self.inner.weights.path())?.map(Cow::Owned)),
+        }
     }
 
     // ------------------------------------------------------------ plans

@@ -104,6 +104,17 @@ fn a_damaged_cache_is_made_anew() {
 }
 
 #[test]
+fn a_text_cut_once_is_still_refused_without_truncate() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "word ".repeat(100);
+    let run = ["encode", "--text", long.as_str(), "--templates", "ensemble", "--out", "x.npy"];
+    succeed(folder.path(), run.into_iter().chain(["--truncate"]));
+    let out = crate::lancet(folder.path(), run);
+    assert!(!out.status.success(), "the cache must not answer for another setting");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--truncate"));
+}
+
+#[test]
 fn golden_features_come_out_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let golden = root().join("tests/golden");
