@@ -43,6 +43,16 @@ pub enum Stored {
     Transposed(String),
 }
 
+impl Stored {
+    /// Names of the parts in the file, in order; never empty.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Stored::Plain(name) | Stored::Transposed(name) => std::slice::from_ref(name),
+            Stored::Rows(names) => names,
+        }
+    }
+}
+
 impl Weights {
     /// Opens a `.safetensors` file and checks its header against its size.
     ///
@@ -157,11 +167,7 @@ impl Weights {
     /// Missing, or NaN / infinity.
     pub fn floats(&self, stored: &Stored, hint: &str) -> Result<Vec<f32>> {
         let mut all = Vec::new();
-        let names: &[String] = match stored {
-            Stored::Plain(name) | Stored::Transposed(name) => std::slice::from_ref(name),
-            Stored::Rows(names) => names,
-        };
-        for name in names {
+        for name in stored.names() {
             let entry = self.entry(name, hint)?;
             let bytes = &self.data.bytes()[entry.range.clone()];
             let mut part = vec![0.0; bytes.len() * 8 / entry.dtype.bitsize()];
@@ -200,11 +206,7 @@ impl Weights {
 
     /// The storage that keeps every bit of this tensor: f16 for F16, f32 for F32 and BF16 (whose range f16 lacks).
     pub fn exact_storage(&self, stored: &Stored) -> DType {
-        let name = match stored {
-            Stored::Plain(name) | Stored::Transposed(name) => name,
-            Stored::Rows(names) => &names[0],
-        };
-        match self.tensors.get(name).map(|e| e.dtype) {
+        match self.tensors.get(&stored.names()[0]).map(|e| e.dtype) {
             Some(FileType::F16) => DType::F16,
             _ => DType::F32,
         }
@@ -216,10 +218,8 @@ impl Weights {
     /// Missing, misshapen, NaN / infinity (also: beyond f16's range when narrowing), too large for the device.
     pub fn upload(&self, gpu: &Gpu, stored: &Stored, shape: &[u32], dtype: DType, hint: &str) -> Result<Tensor> {
         self.check(stored, shape, hint)?;
-        let label = match stored {
-            Stored::Plain(name) | Stored::Transposed(name) => name.as_str(),
-            Stored::Rows(names) => names[0].as_str(),
-        };
+        let names = stored.names();
+        let label = names[0].as_str();
         if let Stored::Transposed(_) = stored {
             // A projection: small, turned on the CPU.
             let floats = self.floats(stored, hint)?;
@@ -227,10 +227,6 @@ impl Weights {
                 narrow(&floats[offset / dtype.bytes() as usize..], dtype, chunk, label)
             });
         }
-        let names: Vec<&str> = match stored {
-            Stored::Plain(name) | Stored::Transposed(name) => vec![name],
-            Stored::Rows(names) => names.iter().map(String::as_str).collect(),
-        };
         let per_part = Shape::new(shape)?.elements() as usize / names.len();
         let size = dtype.bytes() as usize;
         let mut scratch = Vec::new();
@@ -240,14 +236,14 @@ impl Weights {
             while at < end {
                 let (part, inside) = (at / per_part, at % per_part);
                 let count = (per_part - inside).min(end - at);
-                let entry = self.entry(names[part], hint)?;
+                let entry = self.entry(&names[part], hint)?;
                 let element = entry.dtype.bitsize() / 8;
                 let bytes = &self.data.bytes()[entry.range.start + inside * element..][..count * element];
                 let (now, rest) = out.split_at_mut(count * size);
                 scratch.resize(count, 0.0);
                 widen(bytes, entry.dtype, &mut scratch);
-                check_finite(&scratch, names[part], inside)?;
-                narrow(&scratch, dtype, now, names[part])?;
+                check_finite(&scratch, &names[part], inside)?;
+                narrow(&scratch, dtype, now, &names[part])?;
                 out = rest;
                 at += count;
             }

@@ -168,11 +168,8 @@ struct Shapes {
 impl Shapes {
     fn of(weights: &Weights, layout: Layout) -> Result<Shapes> {
         let shape = |name: &str, rank: usize| -> Result<Vec<u32>> {
-            let (file_name, transposed) = match layout.locate(name) {
-                Stored::Plain(n) => (n, false),
-                Stored::Transposed(n) => (n, true),
-                Stored::Rows(all) => (all[0].clone(), false),
-            };
+            let stored = layout.locate(name);
+            let file_name = stored.names()[0].clone();
             let hint = || format!("is {} a whole ViT CLIP?", weights.path().display());
             let mut got = weights.shape(&file_name).ok_or_else(|| Error::MissingTensor { name: file_name.clone(), hint: hint() })?.to_vec();
             if got.len() != rank || got.contains(&0) {
@@ -183,16 +180,14 @@ impl Shapes {
                     hint: hint(),
                 });
             }
-            if transposed {
+            if matches!(stored, Stored::Transposed(_)) {
                 got.reverse();
             }
             Ok(got)
         };
         let layers = |tower: &str| -> u32 {
-            let present = |i: u32| match layout.locate(&format!("{tower}transformer.resblocks.{i}.ln_1.weight")) {
-                Stored::Plain(n) => weights.shape(&n).is_some(),
-                _ => false,
-            };
+            let present =
+                |i: u32| weights.shape(&layout.locate(&format!("{tower}transformer.resblocks.{i}.ln_1.weight")).names()[0]).is_some();
             (0..).take_while(|&i| present(i)).count() as u32
         };
         let patch = shape("visual.conv1.weight", 4)?;

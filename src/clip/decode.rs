@@ -31,14 +31,14 @@ impl Decoded {
         }
         let mut reader = BufReader::new(file);
         let format = ImageReader::new(&mut reader).with_guessed_format().map_err(|e| Error::io(path, e))?.format();
+        let format = format.ok_or_else(|| bad("not an image: expected PNG, JPEG or WebP".into()))?;
         match format {
-            Some(ImageFormat::Png | ImageFormat::WebP) => {}
-            Some(ImageFormat::Jpeg) => check_jpeg_end(&mut reader).map_err(bad)?,
-            Some(other) => return Err(bad(format!("{other:?} is not read; convert it to PNG, JPEG or WebP"))),
-            None => return Err(bad("not an image: expected PNG, JPEG or WebP".into())),
+            ImageFormat::Png | ImageFormat::WebP => {}
+            ImageFormat::Jpeg => check_jpeg_end(&mut reader).map_err(bad)?,
+            other => return Err(bad(format!("{other:?} is not read; convert it to PNG, JPEG or WebP"))),
         }
         reader.seek(SeekFrom::Start(0)).map_err(|e| Error::io(path, e))?;
-        let mut reader = ImageReader::new(reader).with_guessed_format().map_err(|e| Error::io(path, e))?;
+        let mut reader = ImageReader::with_format(reader, format);
         let mut limits = image::Limits::default();
         limits.max_alloc = Some(MAX_PIXELS * 8);
         reader.limits(limits);

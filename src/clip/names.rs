@@ -68,10 +68,7 @@ impl Layout {
     pub fn check_unknown<'a>(self, weights: &Weights, known: impl Iterator<Item = &'a str>) -> Result<()> {
         let mut expected: std::collections::HashSet<String> = std::collections::HashSet::new();
         for name in known {
-            match self.locate(name) {
-                Stored::Plain(n) | Stored::Transposed(n) => _ = expected.insert(n),
-                Stored::Rows(all) => expected.extend(all),
-            }
+            expected.extend(self.locate(name).names().iter().cloned());
         }
         let ignored = |n: &str| IGNORED.contains(&n) || n.ends_with(".position_ids");
         let unknown: Vec<&str> = weights.names().filter(|n| !expected.contains(*n) && !ignored(n)).collect();

@@ -11,7 +11,7 @@ use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{self, MatmulArgs, Residual, Tiles};
 use crate::reference::{Activation, Segment};
 use crate::shape::DType;
-use crate::weights::{Stored, Weights};
+use crate::weights::Weights;
 use std::collections::BTreeMap;
 
 /// Weights of the text tower on the GPU. The token table stays in the file: only rows in use are uploaded.
@@ -63,10 +63,7 @@ impl Packed {
 impl TextTower {
     pub fn load(loader: &Loader<'_>, config: &ClipConfig) -> Result<TextTower> {
         let c = config.text.width;
-        let token_table = match loader.layout.locate("token_embedding.weight") {
-            Stored::Plain(name) | Stored::Transposed(name) => name,
-            Stored::Rows(names) => names.concat(),
-        };
+        let token_table = loader.layout.locate("token_embedding.weight").names()[0].clone();
         Ok(TextTower {
             token_table,
             positions: loader.table("positional_embedding", &[config.context, c])?,

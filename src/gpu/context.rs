@@ -158,7 +158,7 @@ pub(crate) fn checked<T>(device: &wgpu::Device, what: impl Fn() -> String, make:
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let made = make();
-    let failure = [internal.pop(), validation.pop(), memory.pop()].map(pollster_now).into_iter().flatten().next();
+    let failure = [internal.pop(), validation.pop(), memory.pop()].map(pollster::block_on).into_iter().flatten().next();
     match failure {
         None => Ok(made),
         Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { what: what() }),
@@ -180,10 +180,6 @@ fn is_lost(device: &wgpu::Device) -> bool {
     let usage = wgpu::BufferUsages::COPY_SRC;
     let probe = device.create_buffer(&wgpu::BufferDescriptor { label: Some("lancet.probe"), size: 4, usage, mapped_at_creation: true });
     let mapped = probe.get_mapped_range(..).is_ok();
-    let full = !cfg!(target_arch = "wasm32") && pollster_now(memory.pop()).is_some();
+    let full = !cfg!(target_arch = "wasm32") && pollster::block_on(memory.pop()).is_some();
     !mapped && !full
-}
-
-fn pollster_now<F: Future>(future: F) -> F::Output {
-    pollster::block_on(future)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use lancet::clip::ConfigSource;
-use lancet::{Precision, Templates};
+use lancet::{Clip, Precision, Templates};
 use std::path::{Path, PathBuf};
 
 /// Which model, on which adapter.
@@ -67,6 +67,31 @@ impl ModelArgs {
             PrecisionArg::F32 => "f32",
             PrecisionArg::F16 => "f16",
         }
+    }
+}
+
+/// Which method, at which input size.
+#[derive(Debug, Args)]
+pub struct MethodArgs {
+    /// surgery, surgery-empty-text, surgery-architecture, maskclip or clip
+    #[arg(long, default_value = "surgery")]
+    pub method: String,
+    #[command(flatten)]
+    pub size: SizeArg,
+}
+
+/// What the model sees.
+#[derive(Debug, Args)]
+pub struct SizeArg {
+    /// What the model sees: N or WxH pixels [default: the model's own size]
+    #[arg(long, value_name = "N|WxH")]
+    size: Option<Size>,
+}
+
+impl SizeArg {
+    /// (width, height), pixels.
+    pub fn of(&self, clip: &Clip) -> [u32; 2] {
+        self.size.map_or([clip.config().image_size(); 2], |s| s.0)
     }
 }
 

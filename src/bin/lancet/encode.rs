@@ -1,6 +1,6 @@
 //! `lancet encode`: features of images or texts as .npy.
 
-use crate::args::{self, ModelArgs, Size};
+use crate::args::{self, ModelArgs, SizeArg};
 use crate::model::{Loaded, label_cache, load};
 use crate::output::{npy, write_file};
 use crate::progress::Stages;
@@ -29,9 +29,8 @@ pub struct Args {
     /// Method whose tokens are written (the class row is plain CLIP's for clip and surgery)
     #[arg(long, default_value = "clip")]
     method: String,
-    /// What the model sees: N or WxH pixels [default: the model's own size]
-    #[arg(long, value_name = "N|WxH")]
-    size: Option<Size>,
+    #[command(flatten)]
+    size: SizeArg,
     /// All tokens [B, 1+N, D] instead of the class row [B, D]
     #[arg(long, conflicts_with = "text")]
     tokens: bool,
@@ -79,7 +78,7 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
     stages.begin("load", format!("loading {}", args.model.model));
     let Loaded { clip, engine, .. } = load(&args.model)?;
     let gpu = engine.gpu();
-    let model_size = args.size.map_or([clip.config().image_size(); 2], |s| s.0);
+    let model_size = args.size.of(&clip);
     let grid = model_size.map(|s| s / clip.config().patch);
     let width = clip.config().embed as usize;
     let mut all = Vec::new();

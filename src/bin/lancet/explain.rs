@@ -1,6 +1,6 @@
 //! `lancet explain`: heat maps of what each label lights up.
 
-use crate::args::{self, ModelArgs, Size};
+use crate::args::{self, MethodArgs, ModelArgs};
 use crate::model::{Loaded, label_cache, load};
 use crate::output::{OutDir, file_label, npy, png};
 use crate::progress::Stages;
@@ -24,12 +24,8 @@ pub struct Args {
     labels: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
-    /// surgery, surgery-empty-text, surgery-architecture, maskclip or clip
-    #[arg(long, default_value = "surgery")]
-    method: String,
-    /// What the model sees: N or WxH pixels [default: the model's own size]
-    #[arg(long, value_name = "N|WxH")]
-    size: Option<Size>,
+    #[command(flatten)]
+    method: MethodArgs,
     /// More labels, one a line
     #[arg(long = "labels", value_name = "FILE")]
     labels_file: Option<PathBuf>,
@@ -94,7 +90,7 @@ struct Peak {
 /// Runs `lancet explain`.
 pub fn run(args: &Args) -> Result<()> {
     let labels = args::labels(&args.labels, args.labels_file.as_deref())?;
-    let method = Method::named(&args.method)?;
+    let method = Method::named(&args.method.method)?;
     let templates = args::templates(&args.templates)?;
     let mut stages = Stages::new(args.model.quiet);
 
@@ -103,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut out = OutDir::open(&args.out)?;
     stages.begin("load", format!("loading {}", args.model.model));
     let loaded = load(&args.model)?;
-    let model_size = args.size.map_or([loaded.clip.config().image_size(); 2], |s| s.0);
+    let model_size = args.method.size.of(&loaded.clip);
 
     stages.begin("labels", format!("encoding {} label(s) x {} template(s)", labels.len(), templates.list().len()));
     let cache = if args.no_cache { None } else { label_cache() };

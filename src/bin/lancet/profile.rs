@@ -1,6 +1,6 @@
 //! `lancet profile`: where the time of one explanation goes.
 
-use crate::args::{ModelArgs, Size};
+use crate::args::{MethodArgs, ModelArgs};
 use crate::model::load;
 use anyhow::Result;
 use lancet::gpu::{Clock, Profile, Source};
@@ -16,12 +16,8 @@ use std::io::BufRead;
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The method to time
-    #[arg(long, default_value = "surgery")]
-    method: String,
-    /// What the model sees: N or WxH pixels [default: the model's own size]
-    #[arg(long, value_name = "N|WxH")]
-    size: Option<Size>,
+    #[command(flatten)]
+    method: MethodArgs,
     /// Warm runs; medians are printed
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -70,10 +66,10 @@ struct Row {
 
 /// Runs `lancet profile`.
 pub fn run(args: &Args) -> Result<()> {
-    let method = Method::named(&args.method)?;
+    let method = Method::named(&args.method.method)?;
     let loaded = load(&args.model)?;
     let clip = &loaded.clip;
-    let model_size = args.size.map_or([clip.config().image_size(); 2], |s| s.0);
+    let model_size = args.method.size.of(clip);
     let labels = made_up_labels(args.label_count as usize, clip.config().embed as usize)?;
     let explainer = Explainer::new(clip, &labels, &method)?;
     let image = [640u32, 480];
