@@ -4,6 +4,7 @@ use crate::clip::preprocess::{Image, plan_pixels};
 use crate::clip::{Clip, ImageInput, Labels, SourceKind};
 use crate::error::{Error, Result};
 use crate::explain::method::{Method, Score};
+use crate::explain::scores::{ScoreSession, Scores};
 use crate::explain::session::{Explanation, LabelMap, Session};
 use crate::gpu::{Memory, Plan, PlanBuilder, Tensor, Value};
 use crate::ops;
@@ -19,6 +20,7 @@ pub struct Explainer {
     /// Label embeddings on the GPU, `[L, D]`, or `[L + 1, D]` with the empty text last.
     table: Tensor,
     session: Option<Session>,
+    scoring: Option<ScoreSession>,
 }
 
 /// What [`Explainer::plan_scores`] leaves on the device.
@@ -64,7 +66,7 @@ impl Explainer {
             rows.extend(labels.empty());
         }
         let table = clip.gpu().upload("lancet.labels", &[(rows.len() / width as usize) as u32, width], DType::F32, &rows)?;
-        Ok(Explainer { clip: clip.clone(), labels: labels.clone(), method, notice, table, session: None })
+        Ok(Explainer { clip: clip.clone(), labels: labels.clone(), method, notice, table, session: None, scoring: None })
     }
 
     /// The method in effect.
@@ -209,6 +211,24 @@ impl Explainer {
         let grid = session.run(image, self.labels.names(), each).await?;
         self.session = Some(session);
         Ok((input.size, grid))
+    }
+
+    /// Scores a batch of images of one size, patch by patch, without drawing anything; `model_size` is what the model
+    /// sees, (width, height). The plan and its buffers are kept for the next batch of the same size and number.
+    ///
+    /// # Errors
+    /// No image, images of different sizes, a size that does not fit, the device fails, or the result is not finite.
+    pub async fn score(&mut self, images: &[Image<'_>], model_size: [u32; 2]) -> Result<Scores> {
+        let size = images.first().map_or([0, 0], Image::size);
+        let input = ImageInput { kind: SourceKind::Rgba8, images: images.len() as u32, size, model_size };
+        let kept = self.scoring.take().filter(|s| s.input() == input);
+        let mut session = match kept {
+            Some(session) => session,
+            None => ScoreSession::new(self.clip.gpu(), input, self.plan_scores(&input)?)?,
+        };
+        let scores = session.run(images, self.labels.names().len()).await?;
+        self.scoring = Some(session);
+        Ok(scores)
     }
 
     /// Memory of the plan in use by [`Explainer::explain`], if one ran.

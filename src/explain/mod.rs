@@ -3,9 +3,11 @@
 pub mod explainer;
 pub mod method;
 pub mod render;
+pub mod scores;
 mod session;
 
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use method::{Method, Score};
 pub use render::{RenderOutputs, plan_render};
+pub use scores::Scores;
 pub use session::{Explanation, LabelMap};

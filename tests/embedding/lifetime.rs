@@ -212,3 +212,29 @@ fn slots_are_shared() {
     assert_eq!(four.slots, one.slots);
     assert!(four.activations <= 4 * one.activations && four.activations > 3 * one.activations, "{one:?} and {four:?}");
 }
+
+#[test]
+fn scores_of_a_batch_are_those_of_its_images() {
+    let _turn = beside_others();
+    let host = Host::new();
+    let mut explainer = host.explainer();
+    let pictures = [picture(SIZE, 5), picture(SIZE, 6)];
+    let images = pictures.each_ref().map(|p| Image::new(SIZE, p).unwrap());
+    let both = pollster::block_on(explainer.score(&images, MODEL)).unwrap();
+    assert_eq!((both.images, both.labels), (2, explainer.labels().names().len()));
+    for (i, image) in images.iter().enumerate() {
+        let one = pollster::block_on(explainer.score(std::slice::from_ref(image), MODEL)).unwrap();
+        let found = pollster::block_on(explainer.explain(image, MODEL)).unwrap();
+        assert_eq!(one.grid, found.grid);
+        for (l, label) in found.labels.iter().enumerate() {
+            assert_eq!(one.map(0, l), both.map(i, l));
+            assert_eq!(one.class_cosines[l], label.score);
+            assert_eq!(both.class_cosines[i * both.labels + l], label.score);
+            assert_eq!(one.map(0, l).iter().copied().fold(f32::MIN, f32::max), label.peak_score);
+        }
+    }
+    let other = picture([16, 24], 7);
+    let mixed = [images[0], Image::new([16, 24], &other).unwrap()];
+    assert!(pollster::block_on(explainer.score(&mixed, MODEL)).unwrap_err().to_string().contains("24x16 as the first of the batch"));
+    assert!(pollster::block_on(explainer.score(&[], MODEL)).is_err());
+}

@@ -1,0 +1,110 @@
+//! Scores of the grid on the CPU, for programs that go on from there: points, recognition, segmentation, evaluation.
+
+use crate::clip::model::check_finite;
+use crate::clip::preprocess::{Image, ImageInput};
+use crate::error::{Error, Result};
+use crate::explain::explainer::ScoreOutputs;
+use crate::gpu::{Gpu, Plan, Readback, Source};
+use std::sync::Arc;
+
+/// What a method found in a batch of images, patch by patch.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// B.
+    pub images: usize,
+    /// L.
+    pub labels: usize,
+    /// Patches, (width, height); N is their product.
+    pub grid: [u32; 2],
+    /// Cosines of the class row of the method's features with the labels, `[B, L]`. For CLIP and CLIP Surgery (ViT) that
+    /// row is plain CLIP's class embedding.
+    pub class_cosines: Vec<f32>,
+    /// The method's scores of the class row, `[B, L]`.
+    pub class_scores: Vec<f32>,
+    /// The method's scores of the patches, `[B, L, N]`, before they are stretched to 0..1.
+    pub patches: Vec<f32>,
+}
+
+impl Scores {
+    /// N.
+    pub fn cells(&self) -> usize {
+        self.grid[0] as usize * self.grid[1] as usize
+    }
+
+    /// Patch scores of one label in one image, `[N]`, row by row.
+    pub fn map(&self, image: usize, label: usize) -> &[f32] {
+        let n = self.cells();
+        &self.patches[(image * self.labels + label) * n..][..n]
+    }
+}
+
+/// A plan and its buffers for images of one size, kept between batches.
+#[derive(Debug)]
+pub(crate) struct ScoreSession {
+    gpu: Arc<Gpu>,
+    input: ImageInput,
+    plan: Plan<ScoreOutputs>,
+    image: wgpu::Buffer,
+    read_cosines: Readback,
+    read_scores: Readback,
+}
+
+impl ScoreSession {
+    /// Makes everything for batches like `input`; `plan` is planned for it.
+    pub fn new(gpu: &Arc<Gpu>, input: ImageInput, plan: Plan<ScoreOutputs>) -> Result<ScoreSession> {
+        let bytes = u64::from(input.images) * u64::from(input.size[0]) * u64::from(input.size[1]) * 4;
+        Ok(ScoreSession {
+            gpu: gpu.clone(),
+            input,
+            image: gpu.buffer("the source images", bytes)?,
+            read_cosines: Readback::new(gpu, &plan.outputs().cosines)?,
+            read_scores: Readback::new(gpu, &plan.outputs().scores)?,
+            plan,
+        })
+    }
+
+    /// What it was made for.
+    pub fn input(&self) -> ImageInput {
+        self.input
+    }
+
+    /// Scores a batch; `labels` is L.
+    pub async fn run(&mut self, images: &[Image<'_>], labels: usize) -> Result<Scores> {
+        let mut at = 0;
+        for image in images {
+            if image.size() != self.input.size {
+                let expected = format!("{}x{} as the first of the batch", self.input.size[0], self.input.size[1]);
+                return Err(Error::shape("score", "image", expected, format!("{}x{}", image.size()[0], image.size()[1])));
+            }
+            self.gpu.queue.write_buffer(&self.image, at, image.rgba());
+            at += image.rgba().len() as u64;
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.score") });
+        self.plan.record(&mut encoder, Source::Rgba8(&self.image))?;
+        let (cosines, scores) = (self.read_cosines.record(&mut encoder)?, self.read_scores.record(&mut encoder)?);
+        self.gpu.submit(encoder)?;
+        let (cosines, scores) = (cosines.floats().await?, scores.floats().await?);
+        check_finite("the similarity map", &scores)?;
+
+        let grid = self.plan.outputs().grid;
+        let tokens = 1 + grid[0] as usize * grid[1] as usize;
+        // The cosines may have the empty text as their last column.
+        let wide = cosines.len() / (images.len() * tokens);
+        let mut all = Scores {
+            images: images.len(),
+            labels,
+            grid,
+            class_cosines: Vec::with_capacity(images.len() * labels),
+            class_scores: Vec::with_capacity(images.len() * labels),
+            patches: Vec::with_capacity(images.len() * labels * (tokens - 1)),
+        };
+        for (cosines, scores) in cosines.chunks_exact(tokens * wide).zip(scores.chunks_exact(tokens * labels)) {
+            all.class_cosines.extend(&cosines[..labels]);
+            all.class_scores.extend(&scores[..labels]);
+            for l in 0..labels {
+                all.patches.extend(scores.chunks_exact(labels).skip(1).map(|row| row[l]));
+            }
+        }
+        Ok(all)
+    }
+}
