@@ -1,9 +1,11 @@
 //! Arguments that several subcommands share.
 
+use crate::model::label_cache;
+use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use lancet::clip::ConfigSource;
-use lancet::{Clip, Precision, Templates};
+use lancet::{Clip, Labels, Precision, Templates};
 use std::path::{Path, PathBuf};
 
 /// Which model, on which adapter.
@@ -114,6 +116,36 @@ impl std::str::FromStr for Size {
     }
 }
 
+/// How labels become embeddings.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// More labels, one a line
+    #[arg(long = "labels", value_name = "FILE")]
+    pub labels_file: Option<PathBuf>,
+    /// Prompt templates: ensemble (85), none (the label alone), or a file with one a line, {} for the label
+    #[arg(long, default_value = "ensemble", value_name = "ensemble|none|FILE")]
+    pub templates: String,
+    /// Do not keep label embeddings on disk
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl LabelArgs {
+    /// The labels given, and those of the file.
+    pub fn names(&self, given: &[String]) -> Result<Vec<String>> {
+        labels(given, self.labels_file.as_deref())
+    }
+
+    /// Their embeddings; says on the terminal how far it is.
+    pub fn embed(&self, clip: &Clip, names: &[String], stages: &mut Stages) -> Result<Labels> {
+        let templates = templates(&self.templates)?;
+        stages.begin("labels", format!("encoding {} label(s) x {} template(s)", names.len(), templates.list().len()));
+        let cache = if self.no_cache { None } else { label_cache() };
+        let progress = |done, all| stages.message(format!("encoding labels: {done} of {all}"));
+        Ok(pollster::block_on(clip.labels_cached(names, &templates, cache.as_ref(), progress))?)
+    }
+}
+
 /// `ensemble`, `none`, or a file of templates.
 pub fn templates(choice: &str) -> Result<Templates> {
     match choice {
@@ -124,7 +156,7 @@ pub fn templates(choice: &str) -> Result<Templates> {
 }
 
 /// Labels from the command line and from a file, one a line; twice the same is refused, since it would change the set.
-pub fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
     let mut all = given.to_vec();
     if let Some(path) = file {
         let text = read_text(path)?;

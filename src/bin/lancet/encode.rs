@@ -1,6 +1,7 @@
 //! `lancet encode`: features of images or texts as .npy.
 
 use crate::args::{self, ModelArgs, SizeArg};
+use crate::inputs;
 use crate::model::{Loaded, label_cache, load};
 use crate::output::{npy, write_file};
 use crate::progress::Stages;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 /// lancet encode --text "a dog" --text "a cat" --templates none --out texts.npy
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// PNG, JPEG or WebP files: projected features, not normalised
+    /// PNG, JPEG or WebP files, folders of them, patterns: projected features, not normalised
     images: Vec<PathBuf>,
     /// A text to encode; give it several times for several
     #[arg(long, value_name = "TEXT", conflicts_with = "images")]
@@ -73,6 +74,7 @@ fn texts(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
 }
 
 fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
+    let paths = inputs::images(&args.images)?;
     let method = Method::named(&args.method)?;
     method.check()?;
     stages.begin("load", format!("loading {}", args.model.model));
@@ -84,8 +86,8 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
     let mut all = Vec::new();
     let mut planned: Option<([u32; 2], Plan<ImageOutputs>, Readback)> = None;
     let mut tokens = 0;
-    for (i, path) in args.images.iter().enumerate() {
-        stages.begin("encode", format!("encoding {} of {}: {}", i + 1, args.images.len(), path.display()));
+    for (i, path) in paths.iter().enumerate() {
+        stages.begin("encode", format!("encoding {} of {}: {}", i + 1, paths.len(), path.display()));
         let decoded = Decoded::open(path)?;
         let size = decoded.size();
         // One plan per image size; images of one size in a row share it.
@@ -107,7 +109,7 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
         check_finite(&format!("the feature of {}", path.display()), &features)?;
         all.extend_from_slice(if args.tokens { &features } else { &features[..width] });
     }
-    let b = args.images.len() as u64;
+    let b = paths.len() as u64;
     let shape = if args.tokens { vec![b, tokens as u64, width as u64] } else { vec![b, width as u64] };
     Ok((all, shape))
 }

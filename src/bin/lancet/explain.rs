@@ -1,7 +1,7 @@
 //! `lancet explain`: heat maps of what each label lights up.
 
-use crate::args::{self, MethodArgs, ModelArgs};
-use crate::model::{Loaded, label_cache, load};
+use crate::args::{LabelArgs, MethodArgs, ModelArgs};
+use crate::model::{Loaded, load};
 use crate::output::{OutDir, file_label, npy, png};
 use crate::progress::Stages;
 use crate::sheet::{Tile, sheet};
@@ -26,12 +26,8 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     method: MethodArgs,
-    /// More labels, one a line
-    #[arg(long = "labels", value_name = "FILE")]
-    labels_file: Option<PathBuf>,
-    /// Prompt templates: ensemble (85), none (the label alone), or a file with one a line, {} for the label
-    #[arg(long, default_value = "ensemble", value_name = "ensemble|none|FILE")]
-    templates: String,
+    #[command(flatten)]
+    prompts: LabelArgs,
     /// Folder for the results
     #[arg(long, default_value = "lancet-out", value_name = "DIR")]
     out: PathBuf,
@@ -44,9 +40,6 @@ pub struct Args {
     /// Also write scores, peaks, settings and times (NAME.json)
     #[arg(long)]
     json: bool,
-    /// Do not keep label embeddings on disk
-    #[arg(long)]
-    no_cache: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,9 +82,8 @@ struct Peak {
 
 /// Runs `lancet explain`.
 pub fn run(args: &Args) -> Result<()> {
-    let labels = args::labels(&args.labels, args.labels_file.as_deref())?;
+    let labels = args.prompts.names(&args.labels)?;
     let method = Method::named(&args.method.method)?;
-    let templates = args::templates(&args.templates)?;
     let mut stages = Stages::new(args.model.quiet);
 
     stages.begin("decode", format!("reading {}", args.image.display()));
@@ -101,10 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = load(&args.model)?;
     let model_size = args.method.size.of(&loaded.clip);
 
-    stages.begin("labels", format!("encoding {} label(s) x {} template(s)", labels.len(), templates.list().len()));
-    let cache = if args.no_cache { None } else { label_cache() };
-    let progress = |done, all| stages.message(format!("encoding labels: {done} of {all}"));
-    let embedded = pollster::block_on(loaded.clip.labels_cached(&labels, &templates, cache.as_ref(), progress))?;
+    let embedded = args.prompts.embed(&loaded.clip, &labels, &mut stages)?;
     let mut explainer = Explainer::new(&loaded.clip, &embedded, &method)?;
     if let Some(notice) = explainer.notice() {
         eprintln!("note: {notice}");
@@ -208,7 +197,7 @@ fn report(
         notice: explainer.notice().map(str::to_owned),
         input_size,
         grid,
-        templates: args.templates.clone(),
+        templates: args.prompts.templates.clone(),
         precision: args.model.precision_name(),
         adapter: caps.adapter.clone(),
         backend: format!("{:?}", caps.backend),

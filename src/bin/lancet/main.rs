@@ -4,6 +4,7 @@ mod args;
 mod encode;
 mod explain;
 mod info;
+mod inputs;
 mod model;
 mod output;
 mod profile;
