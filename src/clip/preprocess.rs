@@ -75,6 +75,31 @@ pub struct PlannedPixels {
     pub pixels: Value,
 }
 
+/// A model size, (width, height) in pixels, that keeps the shape of an image of `size` (width, height): multiples of `patch`,
+/// together at most `patches` patches, nearly that many, in proportions near the image's.
+///
+/// Work and memory are those of a square of as many patches. An image longer than `patches` to 1 becomes one row or column.
+/// The published CLIP Surgery squeezes every image to a square; another grid means resampled positions, so maps differ in
+/// more than shape.
+///
+/// ```
+/// use lancet::clip::preprocess::aspect_size;
+/// assert_eq!(aspect_size([640, 480], 16, 196), [16 * 16, 12 * 16]);
+/// assert_eq!(aspect_size([500, 500], 16, 196), [224, 224]);
+/// ```
+pub fn aspect_size(size: [u32; 2], patch: u32, patches: u32) -> [u32; 2] {
+    let patches = patches.max(1);
+    let aspect = f64::from(size[0].max(1)) / f64::from(size[1].max(1));
+    // Distances are ratios: twice as wide is as far off as half as wide. Shape counts double.
+    let miss = |[w, h]: [u32; 2]| 2.0 * (f64::from(w) / f64::from(h) / aspect).ln().abs() + (f64::from(patches) / f64::from(w * h)).ln();
+    let grids = (1..=patches).flat_map(|h| {
+        let wide = (f64::from(h) * aspect).min(f64::from(patches)) as u32;
+        [wide, wide + 1].map(|w| [w.clamp(1, patches / h), h])
+    });
+    let grid = grids.min_by(|a, b| miss(*a).total_cmp(&miss(*b))).unwrap_or([1, 1]);
+    grid.map(|n| n * patch)
+}
+
 /// Source, resize and normalisation at the head of a plan. Bicubic with antialias on 8-bit samples, straight to the
 /// model's size, aspect ratio not kept: what CLIP Surgery does.
 ///
@@ -101,4 +126,29 @@ pub fn plan_pixels(b: &mut PlanBuilder, input: &ImageInput, config: &ClipConfig)
         b.name(pixels, "pixels");
         Ok(PlannedPixels { source, pixels })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aspect_keeps_shape_and_budget() {
+        assert_eq!(aspect_size([96, 96], 8, 144), [96, 96]);
+        assert_eq!(aspect_size([480, 360], 8, 144), [14 * 8, 10 * 8]);
+        assert_eq!(aspect_size([360, 480], 8, 144), [10 * 8, 14 * 8]);
+        assert_eq!(aspect_size([10_000, 1], 16, 196), [196 * 16, 16]);
+        assert_eq!(aspect_size([1, 10_000], 16, 196), [16, 196 * 16]);
+        assert_eq!(aspect_size([7, 5], 14, 1), [14, 14]);
+        for size in [[640, 480], [1920, 1080], [2000, 300], [37, 600], [131, 97]] {
+            for patches in [49, 144, 196, 256, 1024] {
+                let [w, h] = aspect_size(size, 16, patches).map(|n| n / 16);
+                let turned = aspect_size([size[1], size[0]], 16, patches).map(|n| n / 16);
+                assert_eq!((w * h, w.max(h)), (turned[0] * turned[1], turned[0].max(turned[1])), "{size:?} {patches}");
+                assert!(w * h <= patches && w * h * 10 >= patches * 7, "{size:?} {patches}: {w}x{h}");
+                let off = f64::from(w * size[1]) / f64::from(h * size[0]);
+                assert!((0.7..1.4).contains(&off), "{size:?} {patches}: {w}x{h} is {off:.2} of the image's shape");
+            }
+        }
+    }
 }
