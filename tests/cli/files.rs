@@ -76,4 +76,36 @@ fn tiny_and_long_images_are_explained() {
     }
     // A grid that is not square, and one finer than the trained one.
     succeed(folder.path(), ["explain", "500x3.png", "cat", "dog", "--size", "160x96"]);
+    // One that follows the image: as many patches as the model's own 144, in one row here.
+    succeed(folder.path(), ["explain", "500x3.png", "cat", "dog", "--size", "aspect", "--json"]);
+    let report = std::fs::read(folder.path().join("lancet-out/500x3.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["grid"], serde_json::json!([144, 1]));
+    assert_eq!(report["input_size"], serde_json::json!([144 * 8, 8]));
+}
+
+#[test]
+fn every_method_takes_a_grid_that_is_not_square() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = root().join("weights/demo/scene.png");
+    for method in lancet::Method::ALL {
+        let run = ["explain", image.to_str().unwrap(), "house", "tree", "--json", "--size", "200x96", "--method", &method.name];
+        succeed(folder.path(), run);
+        let report = std::fs::read(folder.path().join("lancet-out/scene.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(report["grid"], serde_json::json!([25, 12]), "{}", method.name);
+    }
+}
+
+#[test]
+fn features_of_one_array_have_one_grid() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = root().join("weights/demo/scene.png");
+    save(&RgbImage::from_pixel(40, 40, Rgb([9, 99, 200])).into(), &folder.path().join("square.png"), ImageFormat::Png);
+    let run = ["encode", image.to_str().unwrap(), "square.png", "--size", "aspect", "--out", "f.npy"];
+    succeed(folder.path(), run);
+    let out = crate::lancet(folder.path(), run.into_iter().chain(["--tokens"]));
+    assert!(!out.status.success());
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("square.png") && said.contains("145 tokens, 141 in the image before"), "{said}");
 }

@@ -5,6 +5,7 @@ use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use lancet::clip::ConfigSource;
+use lancet::clip::preprocess::aspect_size;
 use lancet::{Clip, Labels, Precision, Templates};
 use std::path::{Path, PathBuf};
 
@@ -85,21 +86,41 @@ pub struct MethodArgs {
 /// What the model sees.
 #[derive(Debug, Args)]
 pub struct SizeArg {
-    /// What the model sees: N or WxH pixels [default: the model's own size]
-    #[arg(long, value_name = "N|WxH")]
+    /// What the model sees: N or WxH pixels; aspect keeps the image's shape, with as many patches as the default size has;
+    /// aspect:N with as many as a square of N pixels [default: the model's own size]
+    #[arg(long, value_name = "N|WxH|aspect")]
     size: Option<Size>,
 }
 
 impl SizeArg {
-    /// (width, height), pixels.
-    pub fn of(&self, clip: &Clip) -> [u32; 2] {
-        self.size.map_or([clip.config().image_size(); 2], |s| s.0)
+    /// (width, height), pixels, for an image of size `image` (width, height).
+    pub fn of(&self, clip: &Clip, image: [u32; 2]) -> [u32; 2] {
+        self.or(clip, image, clip.config().image_size())
+    }
+
+    /// As [`SizeArg::of`] where the default size is a square of side `default`.
+    pub fn or(&self, clip: &Clip, image: [u32; 2], default: u32) -> [u32; 2] {
+        let patch = clip.config().patch;
+        match self.size {
+            None => [default; 2],
+            Some(Size::Fixed(size)) => size,
+            Some(Size::Aspect(side)) => match side.unwrap_or(default) {
+                // Less than a patch is refused where every size is.
+                side if side < patch => [side; 2],
+                side => aspect_size(image, patch, (side / patch).pow(2)),
+            },
+        }
     }
 }
 
-/// `N` or `WxH`, pixels.
+/// `N`, `WxH`, `aspect` or `aspect:N`, pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub [u32; 2]);
+pub enum Size {
+    /// (width, height), whatever the image's shape.
+    Fixed([u32; 2]),
+    /// The image's shape, with the patches of a square of this side, or of the default size.
+    Aspect(Option<u32>),
+}
 
 impl std::str::FromStr for Size {
     type Err = String;
@@ -107,11 +128,13 @@ impl std::str::FromStr for Size {
     fn from_str(text: &str) -> Result<Size, String> {
         let side = |t: &str| match t.parse::<u32>() {
             Ok(n) if (1..=8192).contains(&n) => Ok(n),
-            _ => Err(format!("\"{text}\" is not a size; expected N or WxH, 1 to 8192 pixels, e.g. 224 or 448x336")),
+            _ => Err(format!("\"{text}\" is not a size; expected N, WxH or aspect, 1 to 8192 pixels, e.g. 224, 448x336 or aspect:448")),
         };
-        match text.split_once(['x', 'X']) {
-            Some((w, h)) => Ok(Size([side(w)?, side(h)?])),
-            None => Ok(Size([side(text)?; 2])),
+        match (text.split_once(['x', 'X']), text.strip_prefix("aspect")) {
+            (_, Some("")) => Ok(Size::Aspect(None)),
+            (_, Some(rest)) => Ok(Size::Aspect(Some(side(rest.strip_prefix(':').unwrap_or(text))?))),
+            (Some((w, h)), None) => Ok(Size::Fixed([side(w)?, side(h)?])),
+            (None, None) => Ok(Size::Fixed([side(text)?; 2])),
         }
     }
 }
@@ -183,9 +206,11 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!("224".parse(), Ok(Size([224, 224])));
-        assert_eq!("448x336".parse(), Ok(Size([448, 336])));
-        for bad in ["", "0", "axb", "10x", "99999"] {
+        assert_eq!("224".parse(), Ok(Size::Fixed([224, 224])));
+        assert_eq!("448x336".parse(), Ok(Size::Fixed([448, 336])));
+        assert_eq!("aspect".parse(), Ok(Size::Aspect(None)));
+        assert_eq!("aspect:448".parse(), Ok(Size::Aspect(Some(448))));
+        for bad in ["", "0", "axb", "10x", "99999", "aspect:", "aspect:0", "aspect448", "aspects"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }

@@ -80,8 +80,6 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
     stages.begin("load", format!("loading {}", args.model.model));
     let Loaded { clip, engine, .. } = load(&args.model)?;
     let gpu = engine.gpu();
-    let model_size = args.size.of(&clip);
-    let grid = model_size.map(|s| s / clip.config().patch);
     let width = clip.config().embed as usize;
     let mut all = Vec::new();
     let mut planned: Option<([u32; 2], Plan<ImageOutputs>, Readback)> = None;
@@ -94,6 +92,8 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
         let (_, plan, read) = match planned.take() {
             Some(same @ (known, ..)) if known == size => planned.insert(same),
             _ => {
+                let model_size = args.size.of(&clip, size);
+                let grid = model_size.map(|s| s / clip.config().patch);
                 let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
                 let plan = clip.plan_image(&input, &method.vision, method.positions_for(grid))?;
                 let read = Readback::new(gpu, &plan.outputs().tokens)?;
@@ -102,7 +102,14 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
         };
         let image = gpu.upload("image", &[size[1], size[0]], DType::U32, bytemuck::cast_slice::<u8, [u8; 4]>(decoded.rgba()))?;
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        tokens = plan.record(&mut encoder, Source::Rgba8(image.buffer()))?.tokens_per_image as usize;
+        let here = plan.record(&mut encoder, Source::Rgba8(image.buffer()))?.tokens_per_image as usize;
+        if args.tokens && i > 0 && here != tokens {
+            bail!(
+                "{}: {here} tokens, {tokens} in the image before: one array holds grids of one size; pass --size WxH, or encode them apart",
+                path.display()
+            );
+        }
+        tokens = here;
         let pending = read.record(&mut encoder)?;
         gpu.submit(encoder)?;
         let features = pollster::block_on(pending.floats())?;

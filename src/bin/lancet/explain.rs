@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut out = OutDir::open(&args.out)?;
     stages.begin("load", format!("loading {}", args.model.model));
     let loaded = load(&args.model)?;
-    let model_size = args.method.size.of(&loaded.clip);
+    let model_size = args.method.size.of(&loaded.clip, decoded.size());
 
     let embedded = args.prompts.embed(&loaded.clip, &labels, &mut stages)?;
     let mut explainer = Explainer::new(&loaded.clip, &embedded, &method)?;

@@ -69,10 +69,10 @@ pub fn run(args: &Args) -> Result<()> {
     let method = Method::named(&args.method.method)?;
     let loaded = load(&args.model)?;
     let clip = &loaded.clip;
-    let model_size = args.method.size.of(clip);
     let labels = made_up_labels(args.label_count as usize, clip.config().embed as usize)?;
     let explainer = Explainer::new(clip, &labels, &method)?;
     let image = [640u32, 480];
+    let model_size = args.method.size.of(clip, image);
     let input = ImageInput { kind: SourceKind::Rgba8, images: args.batch, size: image, model_size };
     let mut plan = explainer.plan_scores(&input)?;
     let pixels: Vec<u32> = (0..args.batch * image[0] * image[1]).map(|i| i.wrapping_mul(2_654_435_761) | 0xff00_0000).collect();
