@@ -2,12 +2,14 @@
 
 pub mod explainer;
 pub mod method;
+pub mod points;
 pub mod render;
 pub mod scores;
 mod session;
 
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use method::{Method, Score};
+pub use points::{PointOptions, Points, Threshold, combined_points, points};
 pub use render::{RenderOutputs, plan_render};
 pub use scores::Scores;
 pub use session::{Explanation, LabelMap};

@@ -4,6 +4,7 @@
 
 mod cases;
 mod golden;
+mod points;
 mod published;
 mod steps;
 
@@ -50,4 +51,11 @@ fn functions_alone() {
 #[test]
 fn preprocessing() {
     steps::preprocessing(&Golden::open()).unwrap();
+}
+
+#[test]
+fn points_for_a_segmenter() {
+    let golden = Golden::open();
+    points::from_expected_scores(&golden).unwrap();
+    points::from_pixels(&golden).unwrap();
 }

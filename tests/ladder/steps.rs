@@ -13,7 +13,7 @@ use lancet::{Engine, Options};
 use pollster::block_on;
 use std::sync::OnceLock;
 
-fn engine() -> &'static Engine {
+pub fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE
         .get_or_init(|| block_on(Engine::new(Options::default())).expect("these tests need an adapter; tools/test installs a software one"))
@@ -44,15 +44,7 @@ pub fn climb(golden: &Golden, case: &Case) -> Result<(), String> {
     let (inputs, expected) = (golden.expected(case.inputs), golden.expected(case.expected));
     let pixels = upload(inputs.shape(case.pixels).unwrap(), &floats(&inputs, case.pixels));
 
-    let text_prefix = if expected.shape(&format!("{}ensemble.features", case.text)).is_some() { case.text } else { "" };
-    let rows = floats(&expected, &format!("{text_prefix}ensemble.features"));
-    let width = clip.config().embed as usize;
-    let row = |range: std::ops::Range<usize>| rows[range.start * width..range.end * width].to_vec();
-    let empty = row(15..16);
-    let names = |n: usize| (0..n).map(|i| format!("label {i}")).collect::<Vec<_>>();
-    let labels = Labels::new(names(12), row(0..12), empty.clone(), width).map_err(|e| e.to_string())?;
-    let person_bench = Labels::new(names(2), row(13..15), empty.clone(), width).map_err(|e| e.to_string())?;
-    let shoes = Labels::new(names(1), row(12..13), empty, width).map_err(|e| e.to_string())?;
+    let LabelSets { text_prefix, labels, person_bench, shoes } = LabelSets::of(case, &clip, &expected)?;
 
     vision(case, &clip, &labels, &pixels, &expected)?;
     plain_clip(case, &clip, &labels, &pixels, &expected)?;
@@ -68,6 +60,28 @@ pub fn climb(golden: &Golden, case: &Case) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The label sets of a case, from the expected embeddings of their ensembles.
+pub struct LabelSets<'a> {
+    text_prefix: &'a str,
+    pub labels: Labels,
+    pub person_bench: Labels,
+    pub shoes: Labels,
+}
+
+impl LabelSets<'_> {
+    pub fn of<'a>(case: &'a Case, clip: &Clip, expected: &Weights) -> Result<LabelSets<'a>, String> {
+        let text_prefix = if expected.shape(&format!("{}ensemble.features", case.text)).is_some() { case.text } else { "" };
+        let rows = floats(expected, &format!("{text_prefix}ensemble.features"));
+        let width = clip.config().embed as usize;
+        let row = |range: std::ops::Range<usize>| rows[range.start * width..range.end * width].to_vec();
+        let set = |range: std::ops::Range<usize>| {
+            let names = (0..range.len()).map(|i| format!("label {i}")).collect();
+            Labels::new(names, row(range), row(15..16), width).map_err(|e| e.to_string())
+        };
+        Ok(LabelSets { text_prefix, labels: set(0..12)?, person_bench: set(13..15)?, shoes: set(12..13)? })
+    }
 }
 
 /// (stage, values) of an inspected run.
