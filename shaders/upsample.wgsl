@@ -1,15 +1,17 @@
 // Bilinear resize of maps, half-pixel centres, no antialias (also when shrinking), border clamped.
 //
-// maps [P, h, w] -> y [P, H, W]. One thread per output value.
+// maps [P, h, w] -> rows first_row .. first_row + rows of y [P, H, W]. One thread per output value.
 //
 // include: common/index.wgsl
 
 struct Params {
-    total: u32,          // P H W
+    total: u32,          // P rows W
     from_width: u32,
     from_height: u32,
     to_width: u32,
-    to_height: u32,
+    to_height: u32,      // H, of which only some rows are made
+    first_row: u32,
+    rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,8 +27,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let to = vec2<u32>(params.to_width, params.to_height);
     let from_size = vec2<u32>(params.from_width, params.from_height);
-    let at = vec2<u32>(index % to.x, (index / to.x) % to.y);
-    let plane = (index / (to.x * to.y)) * from_size.x * from_size.y;
+    let at = vec2<u32>(index % to.x, params.first_row + (index / to.x) % params.rows);
+    let plane = (index / (to.x * params.rows)) * from_size.x * from_size.y;
     let source = max((vec2<f32>(at) + 0.5) * (vec2<f32>(from_size) / vec2<f32>(to)) - 0.5, vec2<f32>(0.0));
     let low = min(vec2<u32>(source), from_size - 1u);
     let high = min(low + 1u, from_size - 1u);

@@ -5,6 +5,7 @@ pub mod method;
 pub mod points;
 pub mod render;
 pub mod scores;
+pub mod segment;
 mod session;
 
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
@@ -12,4 +13,5 @@ pub use method::{Method, Score};
 pub use points::{PointOptions, Points, Threshold, combined_points, points};
 pub use render::{RenderOutputs, plan_render};
 pub use scores::Scores;
+pub use segment::{Classes, SegmentOptions, Segmentation, Segmenter};
 pub use session::{Explanation, LabelMap};

@@ -8,6 +8,7 @@ mod labels;
 mod matmul;
 mod norm;
 mod resize;
+mod segment;
 
 pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax};
 pub use color::{load_texture, overlay, overlay_texture};
@@ -16,7 +17,8 @@ pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
 pub use norm::{Merge, l2_normalize, layer_norm};
-pub use resize::{normalize, resize_u8, upsample};
+pub use resize::{normalize, resize_u8, upsample, upsample_rows};
+pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 
 use crate::error::{Error, Result};
 use crate::gpu::{PlanBuilder, Tensor, Value};

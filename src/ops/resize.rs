@@ -7,6 +7,7 @@ use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{expect_dtype, fold_threads};
 use crate::reference::Taps;
 use crate::shape::DType;
+use std::ops::Range;
 
 /// Packed RGBA8 `[B, H, W]` to `[B, h, w]`, Pillow's antialiased bicubic, exact; an axis that keeps its size is skipped.
 /// `to` is (width, height).
@@ -90,13 +91,24 @@ pub fn normalize(b: &mut PlanBuilder, name: &str, rgba: Value, mean: [f32; 3], s
 /// # Errors
 /// Shapes that do not fit.
 pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2]) -> Result<Value> {
+    upsample_rows(b, name, maps, from, to, 0..to[1])
+}
+
+/// As [`upsample`], of which only some rows are made: `[P, rows, W]`.
+///
+/// # Errors
+/// Shapes that do not fit, rows beyond the last.
+pub fn upsample_rows(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2], rows: Range<u32>) -> Result<Value> {
     expect_dtype("upsample", "maps", maps.dtype(), DType::F32)?;
     let cells = u64::from(from[0]) * u64::from(from[1]);
     if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
         return Err(Error::shape("upsample", "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
     }
+    if rows.is_empty() || rows.end > to[1] {
+        return Err(Error::shape("upsample", "rows", format!("some of 0..{}", to[1]), format!("{rows:?}")));
+    }
     let planes = (maps.shape().elements() / cells) as u32;
-    let y = b.value(&[planes, to[1], to[0]], DType::F32)?;
+    let y = b.value(&[planes, rows.end - rows.start, to[0]], DType::F32)?;
     let total = y.shape().elements();
     let workgroups = fold_threads(b, total);
     b.dispatch(
@@ -112,6 +124,8 @@ pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to
                 from_height: from[1],
                 to_width: to[0],
                 to_height: to[1],
+                first_row: rows.start,
+                rows: rows.end - rows.start,
                 ..Default::default()
             },
             args: &[Arg::Value(maps), Arg::Value(y)],

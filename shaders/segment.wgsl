@@ -1,0 +1,61 @@
+// Logits of some names to a class per pixel: softmax over all names, best name within a class, best class, threshold.
+//
+// logits [Q, H, W] of names first .. first + Q; rules [1 + L]: the threshold (bits of an f32), below which a pixel becomes
+// class 0, then the class of each name, top bit set if that class may not win.
+// state [P, 4]: largest logit so far, sum of exponentials relative to it, best logit that may win, its class. Run it
+// chunk of names by chunk; after the last, classes [P] and confidence [P] hold the result. Softmax keeps order, so the
+// best class is the class of the best name and its probability exp(best - largest) / sum: no [classes, P] tensor.
+// Of each plane only pixels skip .. skip + P count. One thread per pixel.
+//
+// include: common/index.wgsl
+
+struct Params {
+    pixels: u32,         // P
+    plane: u32,          // H W
+    skip: u32,
+    count: u32,          // Q
+    first: u32,
+    scale: f32,          // of the logits
+}
+
+const REMOVED: u32 = 0x80000000u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> rules: array<u32>;
+@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> classes: array<u32>;
+@group(0) @binding(5) var<storage, read_write> confidence: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let index = linear_workgroup(group, groups) * 64u + lane;
+    if (index >= params.pixels) {
+        return;
+    }
+    // No name may win: class 0 with probability 0.
+    var s = vec4<f32>(-3.0e38, 0.0, -3.0e38, 0.0);
+    if (params.first > 0u) {
+        s = state[index];
+    }
+    for (var q = 0u; q < params.count; q += 1u) {
+        let logit = params.scale * logits[q * params.plane + params.skip + index];
+        if (logit > s.x) {
+            s.y = s.y * exp(s.x - logit) + 1.0;
+            s.x = logit;
+        } else {
+            // NaN comes here and stays in the sum.
+            s.y += exp(logit - s.x);
+        }
+        let name = rules[1u + params.first + q];
+        if ((name & REMOVED) == 0u && logit > s.z) {
+            s.z = logit;
+            s.w = f32(name);
+        }
+    }
+    state[index] = s;
+    let likely = exp(s.z - s.x) / s.y;
+    classes[index] = select(u32(s.w), 0u, likely < bitcast<f32>(rules[0]));
+    confidence[index] = likely;
+}

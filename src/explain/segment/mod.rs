@@ -1,0 +1,169 @@
+//! Open-vocabulary segmentation: a class for every pixel, a class being one or more names.
+//!
+//! ```text
+//! windows ─ method's scores [K, 1+N, L] ─ stitch ─> [L, h, w] ─ upsample ─> [L, H, W] ─ pamr? ─ segment ─> class [H, W]
+//! ```
+//!
+//! The harness that SCLIP introduced and its successors share, and CLIP Surgery's own use: architecture surgery, cosine.
+//! Memory on the device does not grow with the number of names or the size of the image: names go through in chunks, the
+//! image in bands of rows (see [`Segmenter`]).
+
+mod bands;
+pub mod classes;
+mod resize;
+mod segmenter;
+pub mod view;
+
+pub use classes::{Class, Classes};
+pub use segmenter::Segmenter;
+pub use view::{Short, View};
+
+use crate::clip::ClipConfig;
+use crate::error::{Error, Result};
+
+/// How scores become classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentOptions {
+    /// What of the image the model sees.
+    pub view: View,
+    /// What scores are multiplied by before the softmax over all names. 40 to 65 in the published harnesses.
+    pub logit_scale: f32,
+    /// Pixels whose class is less likely than this become class 0. Needs a background.
+    pub prob_thd: f32,
+    /// Classes but the background that cover at most this share of what all of them cover are taken out, and the next best
+    /// class takes their pixels. A pass more.
+    pub area_thd: Option<f32>,
+    /// Refinement along the image's colours.
+    pub pamr: Option<Pamr>,
+    /// For one pass over the whole image: from the grid to the model's input first and then to the image's size (NACLIP,
+    /// ResCLIP), not straight from the grid (SCLIP). Windows always go by the input.
+    pub through_input: bool,
+}
+
+impl SegmentOptions {
+    /// For everyday use: the whole image at its own aspect, about as many patches as the model was trained on, straight to
+    /// the image's size, no threshold.
+    pub fn new(config: &ClipConfig) -> SegmentOptions {
+        SegmentOptions {
+            view: View::Aspect(config.image_size()),
+            logit_scale: 40.0,
+            prob_thd: 0.0,
+            area_thd: None,
+            pamr: None,
+            through_input: false,
+        }
+    }
+
+    /// Refuses values that mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names the value.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::Input { what });
+        self.view.check()?;
+        if !self.logit_scale.is_finite() || self.logit_scale <= 0.0 {
+            return wrong(format!("logit scale {}: expected a positive number, e.g. 40", self.logit_scale));
+        }
+        if !(0.0..=1.0).contains(&self.prob_thd) {
+            return wrong(format!("probability threshold {}: expected 0 to 1", self.prob_thd));
+        }
+        if self.area_thd.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return wrong("area threshold: expected a share from 0 to 1".into());
+        }
+        match &self.pamr {
+            Some(pamr) => pamr.check(self.view),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Pixel-adaptive refinement (arXiv 2005.08104).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pamr {
+    /// 10 in the published harnesses.
+    pub iterations: u32,
+    /// Distances of the neighbours, pixels, 1 to 4 of them; 8 and 16 in the published harnesses.
+    pub dilations: Vec<u32>,
+    /// Whose colours decide.
+    pub guide: Guide,
+}
+
+/// The picture whose edges refinement keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guide {
+    /// The image as it is.
+    Image,
+    /// The model's input stretched back to the image's size, as in the published harnesses; for views that keep the aspect
+    /// by [`Short`].
+    Input,
+}
+
+impl Default for Pamr {
+    fn default() -> Pamr {
+        Pamr { iterations: 10, dilations: vec![8, 16], guide: Guide::Image }
+    }
+}
+
+impl Pamr {
+    fn check(&self, view: View) -> Result<()> {
+        let wrong = |what: String| Err(Error::Input { what });
+        if !(1..=100).contains(&self.iterations) {
+            return wrong(format!("refinement: {} iterations; expected 1 to 100", self.iterations));
+        }
+        if self.dilations.is_empty() || self.dilations.len() > 4 || self.dilations.iter().any(|d| !(1..=64).contains(d)) {
+            return wrong(format!("refinement: dilations {:?}; expected 1 to 4 distances of 1 to 64 pixels", self.dilations));
+        }
+        if self.guide == Guide::Input && !view.resizes() {
+            return wrong("refinement along the model's input needs a view that is resized to a short side; use the image".into());
+        }
+        Ok(())
+    }
+
+    /// Rows beyond which a pixel has no influence.
+    fn reach(&self) -> u32 {
+        self.iterations * self.dilations.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// One image's classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmentation {
+    /// (width, height), pixels: the image's.
+    pub size: [u32; 2],
+    /// Index into [`Classes::list`] of each pixel, `[H, W]`.
+    pub class_of_pixel: Vec<u16>,
+    /// Probability of the class that won each pixel, `[H, W]`: of its best name, before the threshold made it background.
+    pub confidence: Vec<f32>,
+    /// Pixels of each class.
+    pub areas: Vec<u64>,
+    /// Mean confidence over each class's pixels; 0 where it has none.
+    pub mean_confidence: Vec<f32>,
+    /// Patches of one window, (width, height).
+    pub grid: [u32; 2],
+    /// Size of what the windows lie on, (width, height).
+    pub input: [u32; 2],
+    /// How many windows.
+    pub windows: usize,
+}
+
+/// Classes that the area rule takes out: those but the first that cover at most `share` of what all but the first cover.
+///
+/// `areas`: pixels of each class.
+pub fn too_small(areas: &[u64], share: f32) -> Vec<usize> {
+    let rest = areas.get(1..).unwrap_or_default();
+    let limit = rest.iter().sum::<u64>() as f64 * f64::from(share);
+    rest.iter().enumerate().filter(|&(_, &area)| area as f64 <= limit).map(|(i, _)| i + 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_area_rule_spares_the_background() {
+        assert_eq!(too_small(&[5, 90, 10, 0], 0.1), [2, 3]);
+        assert_eq!(too_small(&[0, 90, 11, 0], 0.1), [3]);
+        assert_eq!(too_small(&[1000, 0], 0.5), [1]);
+        assert!(too_small(&[7], 0.5).is_empty() && too_small(&[], 0.5).is_empty());
+    }
+}

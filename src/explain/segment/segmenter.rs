@@ -1,0 +1,276 @@
+//! The segmenter: a model, classes and a method, image after image.
+
+use crate::clip::model::check_finite;
+use crate::clip::{Clip, Image, ImageInput, Labels, SourceKind};
+use crate::error::{Error, Result};
+use crate::explain::explainer::{Explainer, ScoreOutputs};
+use crate::explain::method::Method;
+use crate::explain::segment::bands::{BandOutputs, Job, around, bands, plan_band};
+use crate::explain::segment::view::{Layout, cut};
+use crate::explain::segment::{Classes, Guide, SegmentOptions, Segmentation, too_small};
+use crate::gpu::{Plan, Source, Tensor};
+use crate::ops::segment_rules;
+use crate::reference::Windows;
+use crate::shape::{DType, Shape};
+use std::ops::Range;
+
+/// Tokens in one run of the vision tower, about: windows go through it several at a time.
+const BATCH_TOKENS: u32 = 4096;
+
+/// Gives every pixel of an image a class.
+///
+/// ```no_run
+/// # use lancet::explain::segment::{Classes, SegmentOptions, Segmenter};
+/// # use lancet::{Clip, Image, Method, Templates};
+/// # async fn run(clip: &Clip, image: &Image<'_>) -> lancet::Result<()> {
+/// let classes = Classes::parse("background = sky, wall, grass\nperson, man, woman\ndog")?;
+/// let labels = clip.labels(&classes.names(), &Templates::ensemble()).await?;
+/// let options = SegmentOptions::new(clip.config());
+/// let mut segmenter = Segmenter::new(clip, classes, &labels, &Method::SURGERY_ARCHITECTURE, options)?;
+/// let found = segmenter.segment(image).await?;
+/// println!("{} pixels of dog", found.areas[2]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Plans and buffers are kept for the next image of the same size. Device memory is bounded: bands of rows of at most 64 MiB
+/// a buffer (more for refined images wider than some 4,000 pixels), chunks of names of 32 MiB, whatever the image and the classes.
+#[derive(Debug)]
+pub struct Segmenter {
+    explainer: Explainer,
+    clip: Clip,
+    classes: Classes,
+    options: SegmentOptions,
+    rules: Tensor,
+    prepared: Option<Prepared>,
+}
+
+/// Everything for images of one size.
+#[derive(Debug)]
+struct Prepared {
+    size: [u32; 2],
+    layout: Layout,
+    /// For `batch` windows at a time.
+    scoring: Plan<ScoreOutputs>,
+    batch: usize,
+    source: wgpu::Buffer,
+    job: Job,
+    bands: Vec<Range<u32>>,
+    /// Kept if there is but one band.
+    whole: Option<Plan<BandOutputs>>,
+    /// Colours for refinement.
+    guide: Option<wgpu::Buffer>,
+}
+
+impl Segmenter {
+    /// Binds classes to a model; `labels` are the embeddings of [`Classes::names`], in that order.
+    ///
+    /// # Errors
+    /// Labels that are not the names, options that mean nothing, a threshold without a background to fall back to.
+    pub fn new(clip: &Clip, classes: Classes, labels: &Labels, method: &Method, options: SegmentOptions) -> Result<Segmenter> {
+        options.check()?;
+        if labels.names() != classes.names() {
+            return Err(Error::shape(
+                "segment",
+                "labels",
+                format!("the {} names of the classes", classes.names().len()),
+                format!("{} others", labels.names().len()),
+            ));
+        }
+        if options.prob_thd > 0.0 && !classes.has_background() {
+            return Err(Error::Input {
+                what: "a probability threshold needs a background as the first class, for the pixels below it".into(),
+            });
+        }
+        let explainer = Explainer::new(clip, labels, method)?;
+        let table = segment_rules(&classes.class_of_name(), &[], options.prob_thd);
+        let rules = clip.gpu().upload("lancet.rules", &[table.len() as u32], DType::U32, &table)?;
+        Ok(Segmenter { explainer, clip: clip.clone(), classes, options, rules, prepared: None })
+    }
+
+    /// The classes; results hold indices into them.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The method in effect.
+    pub fn method(&self) -> &Method {
+        self.explainer.method()
+    }
+
+    /// How scores become classes.
+    pub fn options(&self) -> &SegmentOptions {
+        &self.options
+    }
+
+    /// Segments one image. Submits and waits.
+    ///
+    /// # Errors
+    /// A size that does not fit the model or the device, the device fails, or the result is not finite.
+    pub async fn segment(&mut self, image: &Image<'_>) -> Result<Segmentation> {
+        // Old buffers go before new ones come.
+        let kept = self.prepared.take().filter(|p| p.size == image.size());
+        let mut prepared = match kept {
+            Some(prepared) => prepared,
+            None => self.prepare(image.size())?,
+        };
+        let pixels = self.options.view.pixels(image, &prepared.layout);
+        self.score(&mut prepared, &pixels)?;
+        let mut removed = Vec::new();
+        if let Some(share) = self.options.area_thd {
+            // The rule counts what wins, whatever the threshold says of it.
+            let (classes, _) = self.choose(&mut prepared, image, &pixels, &[], 0.0).await?;
+            let mut areas = vec![0; self.classes.list().len()];
+            classes.iter().for_each(|&class| areas[class as usize] += 1);
+            removed = too_small(&areas, share);
+        }
+        let result = self.choose(&mut prepared, image, &pixels, &removed, self.options.prob_thd).await?;
+        let (layout, grid) = (&prepared.layout, prepared.job.grid);
+        let windows = layout.windows.columns.len() * layout.windows.rows.len();
+        let found = self.summarize(image.size(), result, (grid, layout.input, windows))?;
+        self.prepared = Some(prepared);
+        Ok(found)
+    }
+
+    fn prepare(&self, size: [u32; 2]) -> Result<Prepared> {
+        let gpu = self.clip.gpu();
+        let layout = self.options.view.layout(size, self.clip.config());
+        let windows = (layout.windows.columns.len() * layout.windows.rows.len()) as u32;
+        let patch = self.clip.config().patch;
+        let tokens = 1 + u64::from(layout.model[0] / patch) * u64::from(layout.model[1] / patch);
+        let most = (u64::from(BATCH_TOKENS) / tokens).clamp(1, u64::from(windows)) as u32;
+        // Batches of one size, as full as can be.
+        let batch = windows.div_ceil(windows.div_ceil(most));
+        let input = ImageInput { kind: SourceKind::Rgba8, images: batch, size: layout.source, model_size: layout.model };
+        let scoring = self.explainer.plan_scores(&input)?;
+        let source = gpu.buffer("the source images", u64::from(batch) * u64::from(layout.source[0]) * u64::from(layout.source[1]) * 4)?;
+        let grid = scoring.outputs().grid;
+        let shape = Shape::new(&[windows * (1 + grid[0] * grid[1]), self.rules.shape()[0] - 1])?;
+        let scores = Tensor::new(gpu.buffer("the windows' scores", shape.elements() * 4)?, shape, DType::F32);
+        let straight = windows == 1 && !self.options.through_input;
+        let job = Job {
+            scores,
+            rules: self.rules.clone(),
+            grid,
+            windows: if straight { one_window(grid) } else { layout.windows.clone() },
+            input: layout.input,
+            size,
+        };
+        let bands = bands(size, &self.options);
+        let whole = match bands.as_slice() {
+            [band] => Some(plan_band(gpu, &job, self.clip.config(), &self.options, band)?),
+            _ => None,
+        };
+        let guide = match &self.options.pamr {
+            None => None,
+            Some(pamr) => {
+                let pixels = match pamr.guide {
+                    Guide::Input => u64::from(layout.input[0]) * u64::from(layout.input[1]),
+                    Guide::Image => {
+                        let rows = bands.iter().map(|b| around(b, size[1], &self.options)).map(|r| r.end - r.start).max();
+                        u64::from(rows.unwrap_or(0)) * u64::from(size[0])
+                    }
+                };
+                Some(gpu.buffer("colours for refinement", pixels * 4)?)
+            }
+        };
+        Ok(Prepared { size, layout, scoring, batch: batch as usize, source, job, bands, whole, guide })
+    }
+
+    /// All windows through the model; their scores together in the job's.
+    fn score(&self, p: &mut Prepared, pixels: &[u8]) -> Result<()> {
+        let gpu = self.clip.gpu();
+        let windows = &p.layout.windows;
+        let places: Vec<[usize; 2]> = windows.rows.iter().flat_map(|&y| windows.columns.iter().map(move |&x| [x, y])).collect();
+        let window_bytes = p.job.scores.bytes() / places.len() as u64;
+        let mut batch_pixels = Vec::new();
+        for (i, batch) in places.chunks(p.batch).enumerate() {
+            if places.len() == 1 {
+                gpu.queue.write_buffer(&p.source, 0, pixels);
+            } else {
+                batch_pixels.clear();
+                for &place in batch {
+                    cut(pixels, windows.canvas[0], place, windows.size, &mut batch_pixels);
+                }
+                gpu.queue.write_buffer(&p.source, 0, &batch_pixels);
+            }
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.segment.windows") });
+            let scores = p.scoring.record(&mut encoder, Source::Rgba8(&p.source))?.scores.buffer().clone();
+            // The last batch may be short: what stands behind it is of an earlier one and stays there.
+            let (offset, bytes) = ((i * p.batch) as u64 * window_bytes, batch.len() as u64 * window_bytes);
+            encoder.copy_buffer_to_buffer(&scores, 0, p.job.scores.buffer(), offset, bytes);
+            gpu.submit(encoder)?;
+        }
+        Ok(())
+    }
+
+    /// Class and confidence of every pixel, with some classes out of the race.
+    async fn choose(
+        &self,
+        p: &mut Prepared,
+        image: &Image<'_>,
+        pixels: &[u8],
+        removed: &[usize],
+        threshold: f32,
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        let gpu = self.clip.gpu();
+        let rules = segment_rules(&self.classes.class_of_name(), removed, threshold);
+        gpu.queue.write_buffer(self.rules.buffer(), 0, bytemuck::cast_slice(&rules));
+        let count = image.size()[0] as usize * image.size()[1] as usize;
+        let (mut classes, mut confidence) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for band in p.bands.clone() {
+            let mut made;
+            let plan = match &mut p.whole {
+                Some(plan) => plan,
+                None => {
+                    made = plan_band(gpu, &p.job, self.clip.config(), &self.options, &band)?;
+                    &mut made
+                }
+            };
+            let source = match (&p.guide, &self.options.pamr) {
+                (Some(buffer), Some(pamr)) => {
+                    let stride = image.size()[0] as usize * 4;
+                    let rows = around(&band, image.size()[1], &self.options);
+                    let colours = match pamr.guide {
+                        Guide::Input => pixels,
+                        Guide::Image => &image.rgba()[rows.start as usize * stride..rows.end as usize * stride],
+                    };
+                    gpu.queue.write_buffer(buffer, 0, colours);
+                    Source::Rgba8(buffer)
+                }
+                _ => Source::None,
+            };
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.segment") });
+            let outputs = plan.record(&mut encoder, source)?.clone();
+            let (read_classes, read_confidence) = (outputs.classes.read(gpu, &mut encoder)?, outputs.confidence.read(gpu, &mut encoder)?);
+            gpu.submit(encoder)?;
+            classes.extend(bytemuck::pod_collect_to_vec::<u8, u32>(&read_classes.bytes().await?));
+            confidence.extend(read_confidence.floats().await?);
+        }
+        Ok((classes, confidence))
+    }
+
+    fn summarize(
+        &self,
+        size: [u32; 2],
+        (classes, confidence): (Vec<u32>, Vec<f32>),
+        (grid, input, windows): ([u32; 2], [u32; 2], usize),
+    ) -> Result<Segmentation> {
+        check_finite("the segmentation", &confidence)?;
+        let count = self.classes.list().len();
+        let (mut areas, mut sums) = (vec![0u64; count], vec![0.0f64; count]);
+        for (&class, &sure) in classes.iter().zip(&confidence) {
+            areas[class as usize] += 1;
+            sums[class as usize] += f64::from(sure);
+        }
+        let mean_confidence = areas.iter().zip(&sums).map(|(&n, sum)| (sum / n.max(1) as f64) as f32).collect();
+        let class_of_pixel = classes.into_iter().map(|class| class as u16).collect();
+        Ok(Segmentation { size, class_of_pixel, confidence, areas, mean_confidence, grid, input, windows })
+    }
+}
+
+/// The grid as its own canvas: scores go straight to the image's size.
+fn one_window(grid: [u32; 2]) -> Windows {
+    let size = grid.map(|s| s as usize);
+    Windows { canvas: size, size, columns: vec![0], rows: vec![0] }
+}
