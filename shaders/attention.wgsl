@@ -16,6 +16,12 @@
 // `tiles` lists the work: (first row of the sequence, its length, first query of this tile, unused), so that
 // ragged batches waste nothing and no workgroup looks for its place.
 //
+// TRIE: texts that share their beginnings, rows in depth-first order, `end` the row behind a row's last descendant. Query
+// q sees row k when k <= q < end of k: itself and what leads to it. A tile is any 32 rows, wherever branches begin:
+// (where its keys lie in `tiles`, row behind its last, its first row, number of keys). Its keys are the ancestors of its
+// first row, then its own rows, for an ancestor of a later row is one or the other. Four keys are two vectors:
+// their rows, their ends; keys up to a multiple of eight are filled in, with end 0.
+//
 // include: common/act_{f32,f16}.wgsl
 // include: common/tile.wgsl
 
@@ -32,6 +38,8 @@ struct Params {
     paths: u32,      // 1 or 2
 }
 
+override TRIE = 0u;   // 0 sequences, 1 a trie: a constant, so that sequences pay nothing for it
+
 const MASKED = -1.0e30;
 const STRIDE = 17u;   // vectors per row of scores; 16 would put a column of them into one memory bank
 
@@ -47,14 +55,49 @@ fn load(at: u32) -> vec4<f32> {
     return widen_act(qkv[at]);
 }
 
-// Scores of one query against eight keys, those it may not see masked.
-fn keep(row: u32, last: u32, key: u32, quad: u32, s0: vec4<f32>, s1: vec4<f32>) {
-    let keys = vec4<u32>(key) + vec4<u32>(0u, 1u, 2u, 3u);
-    score[row * STRIDE + quad] = select(s0 * params.scale, vec4<f32>(MASKED), keys > vec4<u32>(last));
-    score[row * STRIDE + quad + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), keys + 4u > vec4<u32>(last));
+// Eight neighbouring keys.
+struct Keys {
+    first: u32,          // place of the first among the keys
+    rows0: vec4<u32>,
+    rows1: vec4<u32>,
+    ends0: vec4<u32>,    // of a trie
+    ends1: vec4<u32>,
 }
 
-// The last key that a query sees.
+// The rows of four keys; those beyond the last are the last once more.
+fn key_rows(start: u32, len: u32, list: u32, key: u32) -> vec4<u32> {
+    if (TRIE != 0u) {
+        return tiles[list + key / 2u];
+    }
+    return vec4<u32>(start) + min(vec4<u32>(key) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(len - 1u));
+}
+
+fn eight_keys(start: u32, len: u32, list: u32, key: u32) -> Keys {
+    let rows0 = key_rows(start, len, list, key);
+    let rows1 = key_rows(start, len, list, key + 4u);
+    if (TRIE != 0u) {
+        return Keys(key, rows0, rows1, tiles[list + key / 2u + 1u], tiles[list + key / 2u + 3u]);
+    }
+    return Keys(key, rows0, rows1, vec4<u32>(0u), vec4<u32>(0u));
+}
+
+// Scores of one query against eight keys, those it may not see masked.
+fn keep(row: u32, query: u32, len: u32, keys: Keys, s0: vec4<f32>, s1: vec4<f32>) {
+    let at = row * STRIDE + keys.first % 64u / 4u;
+    if (TRIE != 0u) {
+        let hidden0 = (keys.rows0 > vec4<u32>(query)) | (keys.ends0 <= vec4<u32>(query));
+        let hidden1 = (keys.rows1 > vec4<u32>(query)) | (keys.ends1 <= vec4<u32>(query));
+        score[at] = select(s0 * params.scale, vec4<f32>(MASKED), hidden0);
+        score[at + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), hidden1);
+    } else {
+        let last = vec4<u32>(last_key(query, len));
+        let places = vec4<u32>(keys.first) + vec4<u32>(0u, 1u, 2u, 3u);
+        score[at] = select(s0 * params.scale, vec4<f32>(MASKED), places > last);
+        score[at + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), places + 4u > last);
+    }
+}
+
+// The last key of its sequence that a query sees.
 fn last_key(query: u32, len: u32) -> u32 {
     return select(len - 1u, min(query, len - 1u), params.causal != 0u);
 }
@@ -68,14 +111,16 @@ fn store(base: u32, query: u32, len: u32, column: u32, v: vec4<f32>) {
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tile = tiles[group.x];
-    let start = tile.x;
+    let list = tile.x;
+    let start = select(tile.x, 0u, TRIE != 0u);
     let len = tile.y;
     let query0 = tile.z;
     let head = group.y * params.head4;
     let two = params.paths == 2u;
     let stride = 3u * params.width4;
     // Keys beyond the last query of a causal tile are never seen.
-    let limit = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
+    let seen = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
+    let limit = select(seen, tile.w, TRIE != 0u);
 
     // Step 1: 4 groups of 8 queries by 8 groups of 8 keys, eight neighbouring threads on 16 keys: a driver that runs
     // eight at once then skips what lies behind the last key. Step 2: row lane. Step 3: eight neighbouring threads on
@@ -117,15 +162,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var key0 = 0u; key0 < limit; key0 += 64u) {
         let keys = min(64u, limit - key0);
         if (my_keys < keys) {
-            let key = key0 + my_keys;
-            let q0 = (start + min(key + 0u, len - 1u)) * stride + q_at;
-            let q1 = (start + min(key + 1u, len - 1u)) * stride + q_at;
-            let q2 = (start + min(key + 2u, len - 1u)) * stride + q_at;
-            let q3 = (start + min(key + 3u, len - 1u)) * stride + q_at;
-            let q4 = (start + min(key + 4u, len - 1u)) * stride + q_at;
-            let q5 = (start + min(key + 5u, len - 1u)) * stride + q_at;
-            let q6 = (start + min(key + 6u, len - 1u)) * stride + q_at;
-            let q7 = (start + min(key + 7u, len - 1u)) * stride + q_at;
+            let these = eight_keys(start, len, list, key0 + my_keys);
+            let at0 = these.rows0 * stride + q_at;
+            let at1 = these.rows1 * stride + q_at;
             var s0_0 = vec4<f32>(0.0); var s0_1 = vec4<f32>(0.0);
             var s1_0 = vec4<f32>(0.0); var s1_1 = vec4<f32>(0.0);
             var s2_0 = vec4<f32>(0.0); var s2_1 = vec4<f32>(0.0);
@@ -135,8 +174,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var s6_0 = vec4<f32>(0.0); var s6_1 = vec4<f32>(0.0);
             var s7_0 = vec4<f32>(0.0); var s7_1 = vec4<f32>(0.0);
             for (var c = 0u; c < params.head4; c += 1u) {
-                let k0 = transpose(mat4x4<f32>(load(q0 + c), load(q1 + c), load(q2 + c), load(q3 + c)));
-                let k1 = transpose(mat4x4<f32>(load(q4 + c), load(q5 + c), load(q6 + c), load(q7 + c)));
+                let k0 = transpose(mat4x4<f32>(load(at0.x + c), load(at0.y + c), load(at0.z + c), load(at0.w + c)));
+                let k1 = transpose(mat4x4<f32>(load(at1.x + c), load(at1.y + c), load(at1.z + c), load(at1.w + c)));
                 let a0 = load(p0 + c);
                 s0_0 = step4(a0, k0, s0_0); s0_1 = step4(a0, k1, s0_1);
                 let a1 = load(p1 + c);
@@ -154,14 +193,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let a7 = load(p7 + c);
                 s7_0 = step4(a7, k0, s7_0); s7_1 = step4(a7, k1, s7_1);
             }
-            keep(low_row + 0u, last_key(query0 + my_queries + 0u, len), key, my_keys / 4u, s0_0, s0_1);
-            keep(low_row + 1u, last_key(query0 + my_queries + 1u, len), key, my_keys / 4u, s1_0, s1_1);
-            keep(low_row + 2u, last_key(query0 + my_queries + 2u, len), key, my_keys / 4u, s2_0, s2_1);
-            keep(low_row + 3u, last_key(query0 + my_queries + 3u, len), key, my_keys / 4u, s3_0, s3_1);
-            keep(high_row + 0u, last_key(query0 + my_queries + 4u, len), key, my_keys / 4u, s4_0, s4_1);
-            keep(high_row + 1u, last_key(query0 + my_queries + 5u, len), key, my_keys / 4u, s5_0, s5_1);
-            keep(high_row + 2u, last_key(query0 + my_queries + 6u, len), key, my_keys / 4u, s6_0, s6_1);
-            keep(high_row + 3u, last_key(query0 + my_queries + 7u, len), key, my_keys / 4u, s7_0, s7_1);
+            keep(low_row + 0u, query0 + my_queries + 0u, len, these, s0_0, s0_1);
+            keep(low_row + 1u, query0 + my_queries + 1u, len, these, s1_0, s1_1);
+            keep(low_row + 2u, query0 + my_queries + 2u, len, these, s2_0, s2_1);
+            keep(low_row + 3u, query0 + my_queries + 3u, len, these, s3_0, s3_1);
+            keep(high_row + 0u, query0 + my_queries + 4u, len, these, s4_0, s4_1);
+            keep(high_row + 1u, query0 + my_queries + 5u, len, these, s5_0, s5_1);
+            keep(high_row + 2u, query0 + my_queries + 6u, len, these, s6_0, s6_1);
+            keep(high_row + 3u, query0 + my_queries + 7u, len, these, s7_0, s7_1);
         }
         workgroupBarrier();
 
@@ -195,7 +234,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             o7_0 *= fade[my_rows + 7u]; o7_1 *= fade[my_rows + 7u];
             for (var j = 0u; j < quads; j += 1u) {
                 // Keys beyond the last have probability 0, but their values must be numbers: the last key's.
-                let rows = (vec4<u32>(start) + min(vec4<u32>(key0 + 4u * j) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(len - 1u))) * stride;
+                let rows = key_rows(start, len, list, key0 + 4u * j) * stride;
                 let v0 = mat4x4<f32>(load(rows.x + values0), load(rows.y + values0), load(rows.z + values0), load(rows.w + values0));
                 let v1 = mat4x4<f32>(load(rows.x + values1), load(rows.y + values1), load(rows.z + values1), load(rows.w + values1));
                 let at = my_rows * STRIDE + j;

@@ -16,8 +16,8 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 /// Kernels without a definition of their own in `src/reference`, and why.
 const TWINLESS: [(&str, &str); 2] = [("load_texture", "the identity"), ("overlay_texture", "the same as overlay")];
 
-/// Values that the ops give to override constants, by name. No kernel has one at present.
-const OVERRIDES: [(&str, &[f64]); 0] = [];
+/// Values that the ops give to override constants, by name.
+const OVERRIDES: [(&str, &[f64]); 1] = [("TRIE", &[0.0, 1.0])];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

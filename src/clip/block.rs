@@ -151,6 +151,18 @@ impl Block {
         if change.mlp { self.mlp(b, y, rows) } else { Ok(y) }
     }
 
+    /// The end of a causal stream of which only some rows are wanted: x `[T, C]`, `wanted` `[R]` -> `[R, C]`.
+    pub fn last(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, wanted: &Tensor) -> Result<Value> {
+        let qkv = self.qkv(b, x)?;
+        let paths = &[(Projection::Query, Projection::Key)];
+        let attended =
+            ops::attention(b, "attention", AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal: true, paths })?;
+        let attended = ops::gather_rows(b, "gather_attended", attended, wanted)?;
+        let x = ops::gather_rows(b, "gather_rows", x, wanted)?;
+        let y = self.out_proj.apply(b, "out_proj", attended, Activation::None, Residual::Whole(x))?;
+        self.mlp(b, y, y.shape().rows())
+    }
+
     /// Two streams: the ordinary one goes on as ever, the new one gains this block's attention by `path`.
     pub fn dual(&self, b: &mut PlanBuilder, streams: Streams, tiles: &Tiles, path: (Projection, Projection)) -> Result<Streams> {
         let x = streams.ordinary;

@@ -2,13 +2,25 @@
 
 use crate::clip::labels::{LabelCache, Labels};
 use crate::clip::model::{Clip, check_finite};
+use crate::clip::packed::{Packed, batches};
 use crate::clip::templates::Templates;
 use crate::error::{Error, Result};
-use crate::gpu::{PlanBuilder, Source, Value};
+use crate::gpu::{Gpu, Plan, PlanBuilder, Source, Tensor, Value};
 use crate::ops;
+use std::sync::Arc;
 
-/// Packed tokens per text plan: keeps its activations well inside one default binding.
-const TOKENS_PER_PLAN: usize = 4096;
+/// Rows per text plan: keeps its activations well inside one default binding. What templates have in common is computed
+/// once per plan, some hundreds of rows.
+const ROWS_PER_PLAN: usize = 4096;
+
+/// Features of one text's tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenFeatures {
+    /// Token ids, from the start marker to the end marker.
+    pub ids: Vec<u32>,
+    /// One unit row per id, `[T, D]`.
+    pub features: Vec<f32>,
+}
 
 impl Clip {
     /// Token ids of texts, markers included.
@@ -27,11 +39,50 @@ impl Clip {
     /// As [`Clip::tokenize`]; the device fails; NaN.
     pub async fn encode_text(&self, texts: &[String]) -> Result<Vec<f32>> {
         let ids = self.tokenize(texts)?;
+        self.check_ids(&ids)?;
         let mut all = Vec::with_capacity(texts.len() * self.config().embed as usize);
-        for chunk in chunks_by_tokens(&ids, 1) {
-            all.extend(self.run_text(chunk, |_, features| Ok(features)).await?);
+        for batch in self.text_batches(&ids, 1) {
+            let plan = finish(self.gpu(), |b| self.plan_text(b, batch))?;
+            all.extend(self.run_text(plan).await?);
         }
         Ok(all)
+    }
+
+    /// A text's features token by token, before the one at the end marker is taken for the whole: the final norm and the
+    /// projection at every position, each row normalised. Under the causal mask a token's row holds what was said so far.
+    ///
+    /// # Errors
+    /// As [`Clip::encode_text`].
+    pub async fn encode_tokens(&self, text: &str) -> Result<TokenFeatures> {
+        let mut ids = self.tokenize(&[text.to_owned()])?;
+        self.check_ids(&ids)?;
+        let packed = Packed::every_token(&ids[0]);
+        let plan = finish(self.gpu(), |b| {
+            let features = self.plan_packed(b, &packed)?;
+            ops::l2_normalize(b, "l2_normalize", features)
+        })?;
+        let features = self.run_text(plan).await?;
+        let mut ids = ids.remove(0);
+        ids.truncate(packed.tokens.len());
+        Ok(TokenFeatures { ids, features })
+    }
+
+    /// Cuts a list of token ids into runs that one plan holds, whole groups of `group` texts each (a label's templates):
+    /// by the rows that are left when shared beginnings count once.
+    pub fn text_batches<'a>(&self, ids: &'a [Vec<u32>], group: usize) -> Vec<&'a [Vec<u32>]> {
+        batches(ids, group, ROWS_PER_PLAN)
+    }
+
+    /// A plan from token ids to label embeddings: `group` texts each, normalised, averaged, normalised -> `[S / group, D]`.
+    ///
+    /// # Errors
+    /// As [`Clip::plan_text`]; a number of texts that is no multiple of `group`.
+    pub fn plan_ensemble(&self, ids: &[Vec<u32>], group: u32) -> Result<Plan<Tensor>> {
+        finish(self.gpu(), |b| {
+            let features = self.plan_text(b, ids)?;
+            let unit = ops::l2_normalize(b, "l2_normalize", features)?;
+            ops::ensemble(b, "ensemble", unit, group)
+        })
     }
 
     /// Label embeddings `[L, D]`: each template filled, encoded, normalised, averaged, normalised.
@@ -74,12 +125,9 @@ impl Clip {
             let ids = self.tokenize(&prompts)?;
             let per_label = templates.list().len();
             let mut at = 0;
-            for chunk in chunks_by_tokens(&ids, per_label) {
-                let rows = self.run_text(chunk, |b, features| {
-                    let unit = ops::l2_normalize(b, "l2_normalize", features)?;
-                    ops::ensemble(b, "ensemble", unit, per_label as u32)
-                });
-                for row in rows.await?.chunks_exact(width) {
+            for batch in self.text_batches(&ids, per_label) {
+                let rows = self.run_text(self.plan_ensemble(batch, per_label as u32)?).await?;
+                for row in rows.chunks_exact(width) {
                     let i = missing[at];
                     if let Some((cache, key)) = cache.zip(key.as_ref()) {
                         cache.store(key, unique[i], row);
@@ -96,43 +144,17 @@ impl Clip {
         Labels::new(names.to_vec(), embeddings, row(""), width)
     }
 
-    async fn run_text(&self, ids: &[Vec<u32>], finish: impl FnOnce(&mut PlanBuilder, Value) -> Result<Value>) -> Result<Vec<f32>> {
-        let mut b = PlanBuilder::new(self.gpu());
-        let features = self.plan_text(&mut b, ids)?;
-        let out = finish(&mut b, features)?;
-        b.keep(out);
-        let mut plan = b.finish(|r| r.tensor(out))?;
+    async fn run_text(&self, mut plan: Plan<Tensor>) -> Result<Vec<f32>> {
         let values = self.gpu().run(&mut plan, Source::None).await?;
         check_finite("the text features", &values)?;
         Ok(values)
     }
 }
 
-/// Runs of whole groups of `group` texts with at most [`TOKENS_PER_PLAN`] tokens, at least one group each.
-fn chunks_by_tokens(ids: &[Vec<u32>], group: usize) -> Vec<&[Vec<u32>]> {
-    let mut chunks = Vec::new();
-    let (mut start, mut tokens) = (0, 0);
-    for (i, texts) in ids.chunks(group).enumerate() {
-        let these: usize = texts.iter().map(Vec::len).sum();
-        if tokens > 0 && tokens + these > TOKENS_PER_PLAN {
-            chunks.push(&ids[start..i * group]);
-            (start, tokens) = (i * group, 0);
-        }
-        tokens += these;
-    }
-    chunks.push(&ids[start..]);
-    chunks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_keep_groups_whole() {
-        let ids = vec![vec![0; 1000]; 9];
-        let sizes: Vec<_> = chunks_by_tokens(&ids, 3).iter().map(|c| c.len()).collect();
-        assert_eq!(sizes, [3, 3, 3]);
-        assert_eq!(chunks_by_tokens(&ids, 1).iter().map(|c| c.len()).collect::<Vec<_>>(), [4, 4, 1]);
-    }
+/// A plan of one output.
+fn finish(gpu: &Arc<Gpu>, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) -> Result<Plan<Tensor>> {
+    let mut b = PlanBuilder::new(gpu);
+    let out = build(&mut b)?;
+    b.keep(out);
+    b.finish(|r| r.tensor(out))
 }

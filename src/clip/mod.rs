@@ -11,6 +11,7 @@ pub mod labels;
 mod loader;
 pub mod model;
 pub mod names;
+mod packed;
 pub mod positions;
 pub mod preprocess;
 pub mod templates;
@@ -19,6 +20,7 @@ pub mod tokenizer;
 pub mod vision;
 
 pub use config::{ClipConfig, ConfigSource, TowerConfig};
+pub use encode::TokenFeatures;
 pub use labels::{LabelCache, Labels};
 pub use loader::Precision;
 pub use model::{Clip, ImageOutputs, LoadOptions};

@@ -3,9 +3,10 @@
 use crate::clip::config::{ClipConfig, ConfigSource};
 use crate::clip::loader::{Loader, Precision};
 use crate::clip::names::Layout;
+use crate::clip::packed::Packed;
 use crate::clip::positions::PositionRule;
 use crate::clip::preprocess::{ImageInput, plan_pixels};
-use crate::clip::text::{Packed, TextTower};
+use crate::clip::text::TextTower;
 use crate::clip::tokenizer::Tokenizer;
 use crate::clip::vision::{VisionPath, VisionTower};
 use crate::engine::Engine;
@@ -185,11 +186,24 @@ impl Clip {
         self.vision()?.plan(b, pixels, path, rule, self.precision().activations())
     }
 
-    /// Appends the text tower to a plan: token ids with markers -> features `[S, D]`, not normalised.
+    /// Appends the text tower to a plan: token ids with markers -> features `[S, D]` at the end markers, not normalised.
+    ///
+    /// Texts that begin alike share the work of their beginnings, in any order; an inspecting plan keeps each whole, so
+    /// that its stages are `[T, C]`, text behind text. Hand over what belongs together: [`Clip::text_batches`] cuts long lists.
     ///
     /// # Errors
     /// An id beyond the vocabulary, a text beyond the context, too many tokens for the device.
     pub fn plan_text(&self, b: &mut PlanBuilder, ids: &[Vec<u32>]) -> Result<Value> {
+        self.check_ids(ids)?;
+        let packed = if b.inspecting() { Packed::apart(ids) } else { Packed::shared(ids) };
+        self.plan_packed(b, &packed)
+    }
+
+    pub(crate) fn plan_packed(&self, b: &mut PlanBuilder, packed: &Packed) -> Result<Value> {
+        self.text()?.plan(b, &self.inner.weights, packed, self.precision().activations())
+    }
+
+    pub(crate) fn check_ids(&self, ids: &[Vec<u32>]) -> Result<()> {
         let context = self.config().context as usize;
         for text in ids {
             if text.is_empty() || text.len() > context {
@@ -202,7 +216,7 @@ impl Clip {
         if ids.is_empty() {
             return Err(Error::Input { what: "no text to encode".into() });
         }
-        self.text()?.plan(b, &self.inner.weights, &Packed::new(ids), self.precision().activations())
+        Ok(())
     }
 }
 

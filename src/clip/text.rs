@@ -1,18 +1,15 @@
-//! The text tower: packed ragged prompts, only the tokens up to the end marker.
-//!
-//! The mask is causal, so nothing behind the end marker reaches the pooled feature: running the real length is exact.
+//! The text tower, over packed prompts: only the tokens up to the end marker, shared beginnings once.
 
 use crate::clip::block::{Block, Norm, Single};
 use crate::clip::config::ClipConfig;
 use crate::clip::loader::Loader;
-use crate::clip::tokenizer::end_position;
+use crate::clip::packed::Packed;
 use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{self, MatmulArgs, Residual, Tiles};
-use crate::reference::{Activation, Segment};
+use crate::reference::Activation;
 use crate::shape::DType;
 use crate::weights::Weights;
-use std::collections::BTreeMap;
 
 /// Weights of the text tower on the GPU. The token table stays in the file: only rows in use are uploaded.
 #[derive(Debug)]
@@ -24,40 +21,6 @@ pub(crate) struct TextTower {
     ln_final: Norm,
     /// `[D, C]`.
     projection: Tensor,
-}
-
-/// Prompts packed one behind the other.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    /// (row of the compact table, position) per token.
-    pub tokens: Vec<[u32; 2]>,
-    /// Vocabulary ids of the compact table's rows.
-    pub used: Vec<u32>,
-    pub segments: Vec<Segment>,
-    /// Packed row of each prompt's end marker.
-    pub ends: Vec<u32>,
-}
-
-impl Packed {
-    /// Packs token ids, each cut behind its first largest id (the end marker).
-    pub fn new(prompts: &[Vec<u32>]) -> Packed {
-        let mut rows: BTreeMap<u32, u32> = BTreeMap::new();
-        for &id in prompts.iter().flatten() {
-            rows.insert(id, 0);
-        }
-        for (row, slot) in rows.values_mut().enumerate() {
-            *slot = row as u32;
-        }
-        let mut packed = Packed { tokens: Vec::new(), used: rows.keys().copied().collect(), segments: Vec::new(), ends: Vec::new() };
-        for ids in prompts {
-            let start = packed.tokens.len() as u32;
-            let end = end_position(ids);
-            packed.tokens.extend(ids[..=end].iter().enumerate().map(|(position, id)| [rows[id], position as u32]));
-            packed.segments.push(Segment { start, len: end as u32 + 1 });
-            packed.ends.push(start + end as u32);
-        }
-        packed
-    }
 }
 
 impl TextTower {
@@ -90,7 +53,7 @@ impl TextTower {
         all
     }
 
-    /// Packed prompts -> features at their end markers `[S, D]`, not normalised.
+    /// Packed prompts -> features of the wanted rows `[S, D]`, not normalised.
     pub fn plan(&self, b: &mut PlanBuilder, weights: &Weights, packed: &Packed, act: DType) -> Result<Value> {
         b.scope("text", |b| {
             let gpu = b.gpu().clone();
@@ -99,13 +62,15 @@ impl TextTower {
             let rows = weights.rows(&self.token_table, &packed.used, "the token table")?;
             let table = gpu.upload("token_embedding", &[packed.used.len() as u32, c], DType::F32, &rows)?;
             let tokens = gpu.upload("tokens", &[count, 2], DType::U32, &packed.tokens)?;
-            let tiles = Tiles::new(&gpu, &packed.segments, count)?;
-            let ends = gpu.upload("ends", &[packed.ends.len() as u32], DType::U32, &packed.ends)?;
+            let tiles = Tiles::trie(&gpu, &packed.ends)?;
+            let wanted = gpu.upload("wanted", &[packed.wanted.len() as u32], DType::U32, &packed.wanted)?;
             let mut x = ops::token_embed(b, "token_embed", &tokens, &table, &self.positions, act)?;
             b.name(x, "embed_with_pos");
             for (i, block) in self.blocks.iter().enumerate() {
                 b.scope(format!("block.{i}"), |b| {
-                    x = block.single(b, x, &tiles, true, Single::ORDINARY)?;
+                    // Behind the last attention only the wanted rows go on, unless somebody looks at them all.
+                    let last = i + 1 == self.blocks.len() && !b.inspecting();
+                    x = if last { block.last(b, x, &tiles, &wanted)? } else { block.single(b, x, &tiles, true, Single::ORDINARY)? };
                     b.name(x, "ordinary");
                     Ok(())
                 })?;
@@ -113,9 +78,9 @@ impl TextTower {
             if b.inspecting() {
                 let all = self.ln_final.apply(b, "ln_final_all", x)?;
                 b.name(all, "after_ln_final");
+                x = ops::gather_rows(b, "gather_rows", x, &wanted)?;
             }
-            let last = ops::gather_rows(b, "gather_rows", x, &ends)?;
-            let normed = self.ln_final.apply(b, "ln_final", last)?;
+            let normed = self.ln_final.apply(b, "ln_final", x)?;
             let args = MatmulArgs {
                 x: normed,
                 x_offset: 0,

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{attention as kernel, attention_scores as scores_kernel, softmax as softmax_kernel};
 use crate::gpu::{Gpu, PlanBuilder, Tensor, Value};
-use crate::ops::{expect_act, expect_dtype, fold, fold_threads};
+use crate::ops::{expect_act, expect_dtype, fold, fold_threads, trie};
 use crate::reference::{Heads, Projection, Segment};
 use crate::shape::DType;
 
@@ -18,15 +18,23 @@ const MAX_HEAD: usize = 128;
 /// The work list of an attention: which rows of which sequence each workgroup computes. Made once per packing.
 #[derive(Clone, Debug)]
 pub struct Tiles {
-    /// For one path, and for two.
-    lists: [Tensor; 2],
+    /// For one path, and for two; a trie takes one.
+    lists: [Option<List>; 2],
+    trie: bool,
     rows: u32,
     sequences: u32,
     pairs: u64,
 }
 
+/// What one dispatch works off.
+#[derive(Clone, Debug)]
+struct List {
+    table: Tensor,
+    workgroups: u32,
+}
+
 impl Tiles {
-    /// How many sequences.
+    /// How many sequences; a trie counts as one.
     pub fn sequences(&self) -> u32 {
         self.sequences
     }
@@ -51,11 +59,23 @@ impl Tiles {
         }
         let list = |queries: u32| {
             let tiles = |s: &Segment| (0..s.len).step_by(queries as usize).map(|query| [s.start, s.len, query, 0]).collect::<Vec<_>>();
-            let list: Vec<[u32; 4]> = segments.iter().flat_map(tiles).collect();
-            gpu.upload("lancet.tiles", &[list.len() as u32, 4], DType::U32, &list)
+            let table: Vec<[u32; 4]> = segments.iter().flat_map(tiles).collect();
+            List::upload(gpu, &table, table.len() as u32)
         };
         let pairs = segments.iter().map(|s| u64::from(s.len) * u64::from(s.len)).sum();
-        Ok(Tiles { lists: [list(TILE)?, list(TILE / 2)?], rows, sequences: segments.len() as u32, pairs })
+        let lists = [Some(list(TILE)?), Some(list(TILE / 2)?)];
+        Ok(Tiles { lists, trie: false, rows, sequences: segments.len() as u32, pairs })
+    }
+
+    /// For texts that share their beginnings: rows in depth-first order, `ends[i]` behind the last descendant of row i.
+    /// Row i sees row j if `j <= i < ends[j]`: itself and what leads to it.
+    ///
+    /// # Errors
+    /// No row, or ends that are no trie.
+    pub fn trie(gpu: &Gpu, ends: &[u32]) -> Result<Tiles> {
+        let trie::TrieList { table, tiles, pairs } = trie::list(ends, TILE)?;
+        let list = List::upload(gpu, &table, tiles)?;
+        Ok(Tiles { lists: [Some(list), None], trie: true, rows: ends.len() as u32, sequences: 1, pairs })
     }
 
     /// For `images` sequences of equal length.
@@ -65,6 +85,12 @@ impl Tiles {
     pub fn equal(gpu: &Gpu, images: u32, tokens: u32) -> Result<Tiles> {
         let segments: Vec<_> = (0..images).map(|i| Segment { start: i * tokens, len: tokens }).collect();
         Tiles::new(gpu, &segments, images * tokens)
+    }
+}
+
+impl List {
+    fn upload(gpu: &Gpu, table: &[[u32; 4]], workgroups: u32) -> Result<List> {
+        Ok(List { table: gpu.upload("lancet.tiles", &[table.len() as u32, 4], DType::U32, table)?, workgroups })
     }
 }
 
@@ -79,7 +105,7 @@ pub struct AttentionArgs<'a> {
     pub heads: Heads,
     /// Usually size^-0.5.
     pub scale: f32,
-    /// No key behind the query.
+    /// No key behind the query; in a trie none ever is.
     pub causal: bool,
     /// One or two pairs (P, Q): softmax(scale P Q^T) V each.
     pub paths: &'a [(Projection, Projection)],
@@ -88,7 +114,7 @@ pub struct AttentionArgs<'a> {
 /// One or two attentions over the same values -> `[T, C]` or `[2 T, C]`, path by path.
 ///
 /// # Errors
-/// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two.
+/// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two, or two over a trie.
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
     const OP: &str = "attention";
     let AttentionArgs { qkv, tiles, heads, .. } = args;
@@ -102,16 +128,19 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
         _ => return Err(Error::shape(OP, "paths", "one or two", args.paths.len())),
     };
     let paths = args.paths.len() as u32;
-    let list = &tiles.lists[paths as usize - 1];
+    let Some(list) = &tiles.lists[paths as usize - 1] else {
+        return Err(Error::shape(OP, "paths", "one over a trie", paths));
+    };
     let out = b.value(&[paths * tiles.rows, width], qkv.dtype())?;
-    let causal_share = if args.causal { 2 } else { 1 };
+    // A trie counts the pairs that see each other.
+    let causal_share = if args.causal && !tiles.trie { 2 } else { 1 };
     b.dispatch(
         name,
         Dispatch {
             kernel: &kernel::KERNEL,
             act: qkv.dtype(),
             weight: DType::F32,
-            constants: &[],
+            constants: &[("TRIE", tiles.trie.into())],
             params: kernel::Params {
                 head4: heads.size as u32 / 4,
                 width4: width / 4,
@@ -125,8 +154,8 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
                 paths,
                 ..Default::default()
             },
-            args: &[Arg::Value(qkv), Arg::Tensor(list), Arg::Value(out)],
-            workgroups: [list.shape()[0], heads.heads as u32, (heads.size as u32).div_ceil(PART)],
+            args: &[Arg::Value(qkv), Arg::Tensor(&list.table), Arg::Value(out)],
+            workgroups: [list.workgroups, heads.heads as u32, (heads.size as u32).div_ceil(PART)],
             flops: u64::from(paths) * 4 * tiles.pairs * u64::from(width) / causal_share,
         },
     )?;

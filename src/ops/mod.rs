@@ -9,6 +9,7 @@ mod matmul;
 mod norm;
 mod resize;
 mod segment;
+mod trie;
 
 pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax};
 pub use color::{load_texture, overlay, overlay_texture};

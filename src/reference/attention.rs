@@ -6,10 +6,14 @@
 //! * (query, key): "Attention Is All You Need" (Vaswani et al., 2017), the attention CLIP was trained with
 //! * (value, value): CLIP Surgery (Li et al., 2023), where a token attends most to itself and to tokens alike
 //!
+//! Texts that share their beginnings are a trie instead: each distinct beginning is one token, in depth-first order, and a
+//! token attends to those that lead to it. [`attention_trie`] is that; a sequence under a causal mask is a trie of one branch.
+//!
 //! The values are V in either case, and scale is `size^-0.5` in CLIP. Rows of `qkv` are `[q | k | v]`, and head h owns
 //! columns `h * size .. (h+1) * size` of each third, as of the output.
 
 use super::attention_scores::attention_scores;
+use super::matmul::dot;
 use super::softmax::softmax;
 
 /// The tokens `start .. start + len` of a packed matrix: one sequence.
@@ -81,6 +85,31 @@ pub fn attention(qkv: &[f32], segments: &[Segment], heads: Heads, scale: f32, ca
     out
 }
 
+/// `softmax(scale * P Q^T) V` per head over a trie, T tokens in depth-first order.
+///
+/// * `qkv`: `[T, 3 * H * size]`, queries, keys and values beside each other
+/// * `ends`: `[T]`, behind the last descendant of each token: token i attends to token j if `j <= i < ends[j]`
+/// * `path`: which projections P and Q are
+///
+/// Returns `[T, H * size]`.
+pub fn attention_trie(qkv: &[f32], ends: &[u32], heads: Heads, scale: f32, path: (Projection, Projection)) -> Vec<f32> {
+    let all = Segment { start: 0, len: ends.len() as u32 };
+    let mut out = vec![0.0; qkv.len() / 3];
+    for head in 0..heads.heads {
+        let [p, q, v] = [path.0, path.1, Projection::Value].map(|which| heads.slice(qkv, all, head, which));
+        for i in 0..ends.len() {
+            let seen: Vec<usize> = (0..=i).filter(|&j| i < ends[j] as usize).collect();
+            let scores: Vec<f32> = seen.iter().map(|&j| (f64::from(scale) * dot(p[i], q[j])) as f32).collect();
+            let weights = softmax(&scores, seen.len());
+            for c in 0..heads.size {
+                let terms = seen.iter().zip(&weights).map(|(&j, &w)| f64::from(w) * f64::from(v[j][c]));
+                out[(i * heads.heads + head) * heads.size + c] = terms.sum::<f64>() as f32;
+            }
+        }
+    }
+    out
+}
+
 /// The attention weights alone: `softmax(scale * P Q^T)`. Arguments as for [`attention_scores`].
 ///
 /// Returns `[B, H, len, len]`; every row sums to 1.
@@ -132,6 +161,22 @@ mod tests {
         let first = attention(&qkv[..3 * 12], &packed[..1], HEADS, 0.7, true, path);
         let second = attention(&qkv[3 * 12..], &[Segment { start: 0, len: 4 }], HEADS, 0.7, true, path);
         assert_eq!(both, [first, second].concat());
+    }
+
+    #[test]
+    fn a_trie_is_its_branches_one_by_one() {
+        // 0 - 1 - 2
+        //       \- 3 - 4        and 5 alone
+        let (qkv, ends) = (qkv(6), [5, 5, 3, 5, 5, 6]);
+        let path = (Projection::Query, Projection::Key);
+        let got = attention_trie(&qkv, &ends, HEADS, 0.7, path);
+        for branch in [&[0, 1, 2][..], &[0, 1, 3, 4], &[5]] {
+            let packed: Vec<f32> = branch.iter().flat_map(|&t| qkv[t * 12..][..12].to_vec()).collect();
+            let want = attention(&packed, &[Segment { start: 0, len: branch.len() as u32 }], HEADS, 0.7, true, path);
+            for (&t, want) in branch.iter().zip(want.chunks(4)) {
+                assert_eq!(&got[t * 4..][..4], want, "token {t} of {branch:?}");
+            }
+        }
     }
 
     #[test]

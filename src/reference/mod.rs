@@ -31,7 +31,7 @@ mod token_embed;
 mod upsample;
 
 pub use activation::{Activation, activation, gelu, quick_gelu};
-pub use attention::{Heads, Projection, Segment, attention, attention_map};
+pub use attention::{Heads, Projection, Segment, attention, attention_map, attention_trie};
 pub use attention_scores::attention_scores;
 pub use ensemble::ensemble;
 pub use feature_surgery::{feature_surgery_labels, feature_surgery_reference};

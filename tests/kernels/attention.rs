@@ -81,9 +81,60 @@ pub fn attention(case: &Case) {
             check(case, &Run { lengths, causal, paths: &[QK, VV], ..base }, ATTENTION);
         }
     }
+    trie(case);
     // Scores far from zero: later keys outweigh all before, and most probabilities vanish.
     check(case, &Run { lengths: &[257], spread: 12.0, ..base }, STEEP_ATTENTION);
     check(case, &Run { lengths: &[257], spread: 12.0, paths: &[QK, VV], ..base }, STEEP_ATTENTION);
+}
+
+/// Rows in depth-first order: each new row hangs below the one before, or below one of its ancestors, or is a root.
+fn random_ends(rows: usize, seed: u64, fork: u32) -> Vec<u32> {
+    let mut random = Random::new(seed);
+    let mut ends = vec![0; rows];
+    let mut path: Vec<usize> = Vec::new();
+    for row in 0..rows {
+        if random.below(fork) == 0 {
+            let keep = random.below(path.len() as u32 + 1) as usize;
+            path.drain(keep..).for_each(|p| ends[p] = row as u32);
+        }
+        path.push(row);
+    }
+    path.iter().for_each(|&p| ends[p] = rows as u32);
+    ends
+}
+
+/// Texts with shared beginnings.
+fn trie(case: &Case) {
+    let check = |what: &str, ends: &[u32], size: usize, act: DType, spread: f32, tolerance: Tolerance| {
+        let heads = Heads { heads: 2, size };
+        let (rows, width) = (ends.len() as u32, 2 * size as u32);
+        let qkv = Random::new(u64::from(rows)).floats((rows * 3 * width) as usize, spread, act);
+        let scale = (size as f32).sqrt().recip();
+        let tensor = upload(case.rig, &[rows, 3 * width], act, &qkv);
+        let tiles = Tiles::trie(case.rig.engine.gpu(), ends).expect("tiles");
+        let got = run(case.rig, |b| {
+            let qkv = b.import(&tensor);
+            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale, causal: true, paths: &[QK] })
+        });
+        let want = reference::attention_trie(&qkv, ends, heads, scale, QK);
+        case.close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
+    };
+    // One branch is a sequence under a causal mask; more than 64 keys, and a tile whose rows see none of the first 64.
+    for rows in [1, 7, 50, 77, 197] {
+        check("one branch", &vec![rows; rows as usize], 64, DType::F32, 2.0, ATTENTION);
+        check("all roots", &(1..=rows).collect::<Vec<_>>(), 64, DType::F32, 2.0, ATTENTION);
+    }
+    let mut late = vec![96; 96];
+    late.extend(97..=120);
+    check("a long branch, then roots in its last tile", &late[..], 64, DType::F32, 2.0, ATTENTION);
+    late[80..96].iter_mut().enumerate().for_each(|(i, end)| *end = 81 + i as u32);
+    check("a long branch, then leaves", &late[..], 64, DType::F32, 2.0, ATTENTION);
+    for (i, fork) in [2, 3, 8].into_iter().enumerate() {
+        for act in ACTS {
+            check(&format!("a fork every {fork}"), &random_ends(257, i as u64, fork), [64, 80, 128][i], act, 2.0, ATTENTION);
+        }
+    }
+    check("steep", &random_ends(197, 5, 3), 64, DType::F32, 12.0, STEEP_ATTENTION);
 }
 
 pub fn attention_scores(case: &Case) {
