@@ -1,4 +1,4 @@
-// y = QuickGELU(x) or exact GELU(x), element by element. In the towers it is fused into `matmul`; this is the kernel alone.
+// y = QuickGELU(x), exact GELU(x) or ReLU(x), element by element. In the towers it is fused into `matmul`; this is the kernel alone.
 //
 // x [.., C] -> y [.., C]. One thread per four elements.
 //
@@ -8,7 +8,7 @@
 
 struct Params {
     count4: u32,
-    kind: u32,   // 0 none, 1 QuickGELU, 2 exact GELU
+    kind: u32,   // as in `activate`
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

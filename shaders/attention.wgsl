@@ -1,6 +1,7 @@
 // Softmax attention over packed sequences, one or two paths from one reading of the values.
 //
-// qkv [T, 3 C], head a owns channels a dh .. (a+1) dh of each of q, k and v; sequences are row ranges of it.
+// qkv [T, 3 C], or [T, 4 C] with unit values beside them (`unit_values`); head a owns channels a dh .. (a+1) dh of each of
+// q, k and v; sequences are row ranges of it.
 // Path A: softmax(scale P Q^T) V with P, Q any of q, k, v (ordinary attention: q, k). Path B does the same with its
 // own pair (CLIP Surgery: v, v) on the same V. -> out [T, C], or [2 T, C] with path B below path A.
 //
@@ -30,12 +31,13 @@ struct Params {
     width4: u32,     // C / 4
     scale: f32,
     causal: u32,
-    a_query: u32,    // 0 query, 1 key, 2 value: what plays P and Q in path A
+    a_query: u32,    // 0 query, 1 key, 2 value, 3 unit value: what plays P and Q in path A
     a_key: u32,
     b_query: u32,
     b_key: u32,
     rows: u32,       // T
     paths: u32,      // 1 or 2
+    stride4: u32,    // row length of qkv / 4: 3 C / 4, or C with unit values
 }
 
 override TRIE = 0u;   // 0 sequences, 1 a trie: a constant, so that sequences pay nothing for it
@@ -117,7 +119,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let query0 = tile.z;
     let head = group.y * params.head4;
     let two = params.paths == 2u;
-    let stride = 3u * params.width4;
+    let stride = params.stride4;
     // Keys beyond the last query of a causal tile are never seen.
     let seen = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
     let limit = select(seen, tile.w, TRIE != 0u);

@@ -1,4 +1,4 @@
-// y = activation(x w^T + bias) + residual
+// y = activation(x w^T + bias) + residual, or the ReLU of that
 //
 // x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
 // residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
@@ -8,8 +8,8 @@
 //
 // One thread makes a tile of 25 rows by 16 columns in registers: per step of 4 along K it loads 25 + 16 vectors for
 // 1,600 multiply-adds. On a CPU driver a load costs as much as some 20 multiply-adds, so the tile is as large as
-// registers and their spilling allow, and 25 rows waste nothing of 50 tokens, little of 197, 257 or 1,025. A workgroup
-// is 8 threads side by side in N. Edges: loads are clamped, stores are guarded.
+// registers and their spilling allow, and 25 rows waste nothing of 50 tokens, little of 197, 257 or 1,025. The 8 threads
+// of a workgroup lie `lanes_n` side by side in N, the rest below each other. Edges: loads are clamped, stores guarded.
 //
 // Bias, activation and residual are applied in one loop over the finished tile, which each thread parks in its own
 // part of workgroup memory (12.5 KiB in all; no barrier, nothing is shared). Written out 100 times instead, that code
@@ -27,11 +27,13 @@ struct Params {
     n4: u32,             // N / 4
     x_stride4: u32,      // row length of the matrix that holds x, / 4
     x_offset4: u32,      // first column of x in it, / 4
-    activation: u32,     // 0 none, 1 QuickGELU, 2 exact GELU
+    activation: u32,     // as in `activate`
     has_bias: u32,
     has_residual: u32,
     split: u32,          // rows below come from `residual`
     rest_row: u32,       // row of `residual_rest` that belongs to row `split`
+    relu_last: u32,      // ReLU behind the residual: the end of a ResNet's bottleneck
+    lanes_n: u32,        // 1, 2, 4 or 8
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -61,13 +63,16 @@ fn finish(row: u32, column: u32, acc: vec4<f32>) {
             v += widen_act(residual_rest[(row - params.split + params.rest_row) * params.n4 + column]);
         }
     }
+    if (params.relu_last != 0u) {
+        v = relu(v);
+    }
     y[row * params.n4 + column] = narrow_act(v);
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let column = id.x * 4u;
-    let row = id.y * 25u;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let column = (group.x * params.lanes_n + lane % params.lanes_n) * 4u;
+    let row = (group.y * (8u / params.lanes_n) + lane / params.lanes_n) * 25u;
     if (column >= params.n4 || row >= params.m) {
         return;
     }

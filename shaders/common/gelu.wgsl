@@ -1,4 +1,4 @@
-// The two activations of CLIP. Their largest gap is 0.02, so a wrong one is silent.
+// The activations of CLIP. The largest gap between the two GELUs is 0.02, so a wrong one is silent.
 
 // x * sigmoid(1.702 x): every OpenAI checkpoint. exp overflows to inf for x < -52, and x / inf is -0: correct.
 fn quick_gelu(x: vec4<f32>) -> vec4<f32> {
@@ -26,13 +26,21 @@ fn gelu(x: vec4<f32>) -> vec4<f32> {
     return 0.5 * x * (1.0 + erf(x * 0.70710678));
 }
 
-// kind: 0 none, 1 QuickGELU, 2 exact GELU (`Activation` in Rust).
+// Written so that NaN stays NaN, which max(x, 0) may lose.
+fn relu(x: vec4<f32>) -> vec4<f32> {
+    return select(x, vec4<f32>(0.0), x < vec4<f32>(0.0));
+}
+
+// kind: 0 none, 1 QuickGELU, 2 exact GELU, 3 ReLU (`Activation` in Rust).
 fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
     if (kind == 1u) {
         return quick_gelu(x);
     }
     if (kind == 2u) {
         return gelu(x);
+    }
+    if (kind == 3u) {
+        return relu(x);
     }
     return x;
 }

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{attention as kernel, attention_scores as scores_kernel, softmax as softmax_kernel};
+use crate::gpu::kernel::kernels::{
+    attention as kernel, attention_scores as scores_kernel, softmax as softmax_kernel, unit_values as unit_kernel,
+};
 use crate::gpu::{Gpu, PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_dtype, fold, fold_threads, trie};
 use crate::reference::{Heads, Projection, Segment};
@@ -97,7 +99,7 @@ impl List {
 /// Operands of [`attention`].
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionArgs<'a> {
-    /// `[T, 3 C]`: queries, keys, values.
+    /// `[T, 3 C]`: queries, keys, values; or `[T, 4 C]`, with what [`unit_values`] puts beside them.
     pub qkv: Value,
     /// The sequences.
     pub tiles: &'a Tiles,
@@ -118,7 +120,7 @@ pub struct AttentionArgs<'a> {
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
     const OP: &str = "attention";
     let AttentionArgs { qkv, tiles, heads, .. } = args;
-    let width = check_heads(OP, qkv, heads)?;
+    let width = check_heads(OP, qkv, heads, args.paths)?;
     if qkv.shape().rows() != tiles.rows {
         return Err(Error::shape(OP, "qkv", format!("{} rows", tiles.rows), qkv.shape()));
     }
@@ -152,6 +154,7 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
                 b_key: second.1 as u32,
                 rows: tiles.rows,
                 paths,
+                stride4: qkv.shape().width() / 4,
                 ..Default::default()
             },
             args: &[Arg::Value(qkv), Arg::Tensor(&list.table), Arg::Value(out)],
@@ -162,16 +165,51 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
     Ok(out)
 }
 
-fn check_heads(op: &'static str, qkv: Value, heads: Heads) -> Result<u32> {
+/// Checks a matrix of projections; the width of one. Unit values, if a path wants them, are its fourth.
+fn check_heads(op: &'static str, qkv: Value, heads: Heads, paths: &[(Projection, Projection)]) -> Result<u32> {
     expect_act(op, "qkv", qkv)?;
     let width = (heads.heads * heads.size) as u32;
-    if qkv.shape().width() != 3 * width {
-        return Err(Error::shape(op, "qkv", format!("[T, 3 x {} heads x {}]", heads.heads, heads.size), qkv.shape()));
+    let parts = if paths.iter().any(|p| p.0 == Projection::UnitValue || p.1 == Projection::UnitValue) { 4 } else { 3 };
+    if qkv.shape().width() != parts * width {
+        return Err(Error::shape(op, "qkv", format!("[T, {parts} x {} heads x {}]", heads.heads, heads.size), qkv.shape()));
     }
     if heads.size == 0 || heads.size > MAX_HEAD || !heads.size.is_multiple_of(4) {
         return Err(Error::shape(op, "head size", format!("a multiple of 4 up to {MAX_HEAD}"), heads.size));
     }
     Ok(width)
+}
+
+/// Projections `[T, 3 C]` and, beside them, the values of each head divided by their length, times `length`
+/// -> `[T, 4 C]`, stored as qkv is.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn unit_values(b: &mut PlanBuilder, name: &str, qkv: Value, heads: Heads, length: f32) -> Result<Value> {
+    let width = check_heads("unit_values", qkv, heads, &[])?;
+    let rows = qkv.shape().rows();
+    let y = b.value(&[rows, 4 * width], qkv.dtype())?;
+    let count = u64::from(rows) * heads.heads as u64;
+    let workgroups = fold_threads(b, count);
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &unit_kernel::KERNEL,
+            act: qkv.dtype(),
+            weight: DType::F32,
+            constants: &[],
+            params: unit_kernel::Params {
+                count: count as u32,
+                heads: heads.heads as u32,
+                head4: heads.size as u32 / 4,
+                length,
+                ..Default::default()
+            },
+            args: &[Arg::Value(qkv), Arg::Value(y)],
+            workgroups,
+            flops: 3 * u64::from(rows) * u64::from(width),
+        },
+    )?;
+    Ok(y)
 }
 
 /// `scale P Q^T` per head -> f32 `[B, H, N, N]`, for `images` sequences of equal length.
@@ -190,7 +228,10 @@ pub fn attention_scores(
     path: (Projection, Projection),
 ) -> Result<Value> {
     const OP: &str = "attention_scores";
-    let width = check_heads(OP, qkv, heads)?;
+    if path.0 == Projection::UnitValue || path.1 == Projection::UnitValue {
+        return Err(Error::shape(OP, "path", "queries, keys or values", "unit values"));
+    }
+    let width = check_heads(OP, qkv, heads, &[])?;
     let rows = qkv.shape().rows();
     if images == 0 || !rows.is_multiple_of(images) {
         return Err(Error::shape(OP, "qkv", format!("rows for {images} equal sequences"), qkv.shape()));

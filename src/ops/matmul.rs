@@ -8,9 +8,23 @@ use crate::ops::{expect_act, expect_shape};
 use crate::reference::Activation;
 use crate::shape::DType;
 
-/// Rows and columns of one workgroup, as in the WGSL: 8 threads of 25 x 16.
+/// Rows and columns of one thread, as in the WGSL, and threads of a workgroup.
 const ROWS: u32 = 25;
-const COLUMNS: u32 = 8 * 16;
+const COLUMNS: u32 = 16;
+const LANES: u32 = 8;
+
+/// How the threads of a workgroup lie over an `[M, N]` product: so many side by side in N, and the workgroups. The widest
+/// arrangement with the fewest workgroups: 8 for most layers, fewer where N is small.
+pub(super) fn tiling(m: u32, n: u32) -> (u32, [u32; 3]) {
+    let groups = |lanes_n: u32| [n.div_ceil(COLUMNS).div_ceil(lanes_n), m.div_ceil(ROWS).div_ceil(LANES / lanes_n), 1];
+    let count = |lanes_n: &u32| {
+        let [x, y, _] = groups(*lanes_n);
+        u64::from(x) * u64::from(y)
+    };
+    // The first of equals.
+    let lanes_n = [8, 4, 2, 1].into_iter().min_by_key(count).unwrap_or(LANES);
+    (lanes_n, groups(lanes_n))
+}
 
 /// What is added behind the activation.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +44,8 @@ pub enum Residual {
         /// Where they start in `rest`.
         rest_row: u32,
     },
+    /// `[M, N]`, and ReLU of the sum: the end of a ResNet's bottleneck.
+    ThenRelu(Value),
 }
 
 /// Operands of [`matmul`].
@@ -73,7 +89,7 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
     let y = b.value(&[m, n], x.dtype())?;
     let (residual, rest, split, rest_row) = match args.residual {
         Residual::None => (None, None, m, 0),
-        Residual::Whole(r) => (Some(r), None, m, 0),
+        Residual::Whole(r) | Residual::ThenRelu(r) => (Some(r), None, m, 0),
         Residual::Split { first, rows, rest, rest_row } => (Some(first), Some(rest), rows, rest_row),
     };
     if let Some(r) = residual {
@@ -95,6 +111,7 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
         rest.or(residual).map_or(spare, Arg::Value),
         Arg::Value(y),
     ];
+    let (lanes_n, workgroups) = tiling(m, n);
     b.dispatch(
         name,
         Dispatch {
@@ -113,13 +130,29 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
                 has_residual: residual.is_some().into(),
                 split,
                 rest_row,
+                relu_last: matches!(args.residual, Residual::ThenRelu(_)).into(),
+                lanes_n,
                 ..Default::default()
             },
             args: &args_in_order,
-            workgroups: [n.div_ceil(COLUMNS), m.div_ceil(ROWS), 1],
+            workgroups,
             flops: 2 * u64::from(m) * u64::from(n) * u64::from(k),
         },
     )?;
     debug_assert_ne!(weight.dtype(), DType::U32);
     Ok(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_cover_the_product() {
+        for (m, n, lanes) in [(50, 768, 8), (197, 3072, 8), (3136, 64, 4), (12544, 32, 2), (100, 96, 2), (1, 4, 8), (49, 2048, 8)] {
+            let (lanes_n, [x, y, z]) = tiling(m, n);
+            assert_eq!((lanes_n, z), (lanes, 1), "[{m}, {n}]");
+            assert!(x * lanes_n * COLUMNS >= n && y * (LANES / lanes_n) * ROWS >= m, "[{m}, {n}]");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod color;
+mod conv;
 mod elementwise;
 mod embed;
 mod labels;
@@ -11,8 +12,9 @@ mod resize;
 mod segment;
 mod trie;
 
-pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax};
+pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
 pub use color::{load_texture, overlay, overlay_texture};
+pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};

@@ -1,14 +1,15 @@
-//! The two activations of CLIP's MLPs, element by element.
+//! The activations of CLIP's MLPs and ResNets, element by element.
 //!
 //! ```text
 //! QuickGELU(x) = x / (1 + exp(-1.702 x))            OpenAI's checkpoints
 //! GELU(x)      = x/2 (1 + erf(x / sqrt 2))          most LAION checkpoints
+//! ReLU(x)      = max(x, 0)                          the image side of the ResNets
 //! ```
 //!
-//! They differ by 0.02 at most, so taking the wrong one costs accuracy without any error.
+//! The first two differ by 0.02 at most, so taking the wrong one costs accuracy without any error.
 //! Source: "Gaussian Error Linear Units" (Hendrycks, Gimpel, 2016).
 
-/// Which activation an MLP applies.
+/// Which activation a layer applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// The identity.
@@ -17,6 +18,8 @@ pub enum Activation {
     QuickGelu,
     /// `x * Phi(x)` with the exact error function.
     Gelu,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 impl Activation {
@@ -26,6 +29,14 @@ impl Activation {
             Activation::None => x,
             Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
             Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            // NaN stays NaN.
+            Activation::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
         }
     }
 }
@@ -75,6 +86,7 @@ mod tests {
         assert!((gelu(-1.0) + 0.158655).abs() < 1e-6);
         assert_eq!(activation(&[-2.0, 0.0, 3.0], Activation::None), [-2.0, 0.0, 3.0]);
         assert_eq!((quick_gelu(0.0), gelu(0.0)), (0.0, 0.0));
+        assert_eq!(activation(&[-2.0, 0.0, 3.0], Activation::Relu), [0.0, 0.0, 3.0]);
     }
 
     #[test]
@@ -95,6 +107,6 @@ mod tests {
     fn far_out() {
         assert_eq!((gelu(40.0), gelu(-40.0)), (40.0, 0.0));
         assert_eq!((quick_gelu(1e4), quick_gelu(-1e4)), (1e4, 0.0));
-        assert!(gelu(f32::NAN).is_nan());
+        assert!(gelu(f32::NAN).is_nan() && Activation::Relu.apply(f64::NAN).is_nan());
     }
 }

@@ -15,6 +15,7 @@
 use super::attention_scores::attention_scores;
 use super::matmul::dot;
 use super::softmax::softmax;
+use super::unit_values::unit_values;
 
 /// The tokens `start .. start + len` of a packed matrix: one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// One of the three projections of a token.
+/// One of the three projections of a token, or what is made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Projection {
     /// What a token looks for.
@@ -43,16 +44,24 @@ pub enum Projection {
     Key,
     /// What a token hands over.
     Value,
+    /// The value of each head divided by its length, as [`unit_values`](super::unit_values) has it for length 1.
+    UnitValue,
 }
 
 impl Heads {
-    /// One head's rows of one projection within a segment: `len` slices of `size` values out of `qkv`, `[T, 3 * H * size]`.
-    pub(super) fn slice(self, qkv: &[f32], segment: Segment, head: usize, which: Projection) -> Vec<&[f32]> {
+    /// One head's rows of one projection within a segment: `len` rows of `size` values out of `qkv`, `[T, 3 * H * size]`.
+    pub(super) fn slice(self, qkv: &[f32], segment: Segment, head: usize, which: Projection) -> Vec<Vec<f32>> {
         let width = self.heads * self.size;
         assert_eq!(qkv.len() % (3 * width), 0, "qkv of {} values is not [T, 3 * {width}]", qkv.len());
-        let column = which as usize * width + head * self.size;
         let tokens = segment.start as usize..(segment.start + segment.len) as usize;
-        tokens.map(|token| &qkv[token * 3 * width + column..][..self.size]).collect()
+        let row = |token: usize| {
+            let row = &qkv[token * 3 * width..][..3 * width];
+            match which {
+                Projection::UnitValue => unit_values(row, self, 1.0)[3 * width + head * self.size..][..self.size].to_vec(),
+                _ => row[which as usize * width + head * self.size..][..self.size].to_vec(),
+            }
+        };
+        tokens.map(row).collect()
     }
 }
 
@@ -99,7 +108,7 @@ pub fn attention_trie(qkv: &[f32], ends: &[u32], heads: Heads, scale: f32, path:
         let [p, q, v] = [path.0, path.1, Projection::Value].map(|which| heads.slice(qkv, all, head, which));
         for i in 0..ends.len() {
             let seen: Vec<usize> = (0..=i).filter(|&j| i < ends[j] as usize).collect();
-            let scores: Vec<f32> = seen.iter().map(|&j| (f64::from(scale) * dot(p[i], q[j])) as f32).collect();
+            let scores: Vec<f32> = seen.iter().map(|&j| (f64::from(scale) * dot(&p[i], &q[j])) as f32).collect();
             let weights = softmax(&scores, seen.len());
             for c in 0..heads.size {
                 let terms = seen.iter().zip(&weights).map(|(&j, &w)| f64::from(w) * f64::from(v[j][c]));

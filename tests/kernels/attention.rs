@@ -19,6 +19,9 @@ const ATTENTION: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-5 };
 /// 2e-5 of a probability there.
 const STEEP_ATTENTION: Tolerance = Tolerance { absolute: 2e-4, relative: 2e-4 };
 
+/// Directions stored as halves: 2^-11 of each component, so up to that of a score of 0.5 and of its probability.
+const UNIT_HALVES: Tolerance = Tolerance { absolute: 5e-4, relative: 5e-4 };
+
 /// One set of sequences under one attention.
 struct Run<'a> {
     lengths: &'a [u32],
@@ -82,6 +85,7 @@ pub fn attention(case: &Case) {
         }
     }
     trie(case);
+    unit_values(case);
     // Scores far from zero: later keys outweigh all before, and most probabilities vanish.
     check(case, &Run { lengths: &[257], spread: 12.0, ..base }, STEEP_ATTENTION);
     check(case, &Run { lengths: &[257], spread: 12.0, paths: &[QK, VV], ..base }, STEEP_ATTENTION);
@@ -135,6 +139,25 @@ fn trie(case: &Case) {
         }
     }
     check("steep", &random_ends(197, 5, 3), 64, DType::F32, 12.0, STEEP_ATTENTION);
+}
+
+/// Queries and keys that are the values' directions, beside the ordinary pair: `unit_values` in front, as a ResNet's pool.
+fn unit_values(case: &Case) {
+    let (tokens, heads, unit) = (50u32, Heads { heads: 2, size: 64 }, (Projection::UnitValue, Projection::UnitValue));
+    let width = (heads.heads * heads.size) as u32;
+    for act in ACTS {
+        let qkv = Random::new(3).floats((tokens * 3 * width) as usize, 2.0, act);
+        let tensor = upload(case.rig, &[tokens, 3 * width], act, &qkv);
+        let got = run(case.rig, |b| {
+            let qkv = b.import(&tensor);
+            let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
+            let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens)?;
+            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, causal: false, paths: &[QK, unit] })
+        });
+        let want: Vec<f32> =
+            [QK, unit].iter().flat_map(|&path| reference::attention(&qkv, &segments(&[tokens]), heads, 0.5, false, path)).collect();
+        case.close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+    }
 }
 
 pub fn attention_scores(case: &Case) {

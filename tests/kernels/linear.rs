@@ -6,7 +6,7 @@ use lancet::ops::{self, MatmulArgs, Residual};
 use lancet::reference::{self, Activation};
 use lancet::shape::DType;
 
-const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::QuickGelu, Activation::Gelu];
+const ACTIVATIONS: [Activation; 4] = [Activation::None, Activation::QuickGelu, Activation::Gelu, Activation::Relu];
 
 /// `[M, K, N]`: one row, models' token counts, and one less and one more than the tiles of 25 rows and 128 columns.
 const PRODUCTS: [[u32; 3]; 12] = [
@@ -33,7 +33,7 @@ pub fn matmul(case: &Case) {
             let bias = random.floats(n as usize, 1.0, DType::F32);
             let residual = random.floats((m * n) as usize, 1.0, act);
             // Over the table every pairing of these occurs.
-            let (activation, with_bias, with_residual) = (ACTIVATIONS[(i + j) % 3], (i + j) % 2 == 0, (i / 2 + j) % 2 == 0);
+            let (activation, with_bias, with_residual) = (ACTIVATIONS[(i + j) % 4], (i + j) % 3 == 0, (i / 2 + j) % 2 == 0);
 
             let (xt, wt) = (upload(case.rig, &[m, k], act, &x), upload(case.rig, &[n, k], weight, &w));
             let (bt, rt) = (upload(case.rig, &[n], DType::F32, &bias), upload(case.rig, &[m, n], act, &residual));
@@ -55,6 +55,27 @@ pub fn matmul(case: &Case) {
     }
     column_range(case);
     split_residual(case);
+    relu_behind_the_residual(case);
+}
+
+/// The end of a ResNet's bottleneck, at its narrow layers too: 1 to 8 threads side by side.
+fn relu_behind_the_residual(case: &Case) {
+    for (m, k, n) in [(7usize, 8usize, 32usize), (197, 16, 64), (1025, 4, 16), (77, 64, 256)] {
+        for act in ACTS {
+            let mut random = Random::new(m as u64);
+            let (x, w) = (random.floats(m * k, 1.0, act), random.floats(n * k, 1.0, DType::F32));
+            let residual = random.floats(m * n, 1.0, act);
+            let (xt, wt) = (upload(case.rig, &[m as u32, k as u32], act, &x), upload(case.rig, &[n as u32, k as u32], DType::F32, &w));
+            let rt = upload(case.rig, &[m as u32, n as u32], act, &residual);
+            let got = run(case.rig, |b| {
+                let (x, residual) = (b.import(&xt), Residual::ThenRelu(b.import(&rt)));
+                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual })
+            });
+            let sum = reference::matmul(&x, &w, [m, k, n], None, Activation::None, Some(&residual));
+            let want = reference::activation(&sum, Activation::Relu);
+            case.close(&format!("M {m} K {k} N {n}, ReLU last, {act}"), &got, &want, sum_of(k, 1.0));
+        }
+    }
 }
 
 /// The values' columns of a `[T, 3 C]` matrix, as CLIP Surgery's single projections read them.

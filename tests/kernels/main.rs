@@ -5,6 +5,7 @@
 mod common;
 
 mod attention;
+mod conv;
 mod linear;
 mod maps;
 mod pixels;
@@ -42,6 +43,7 @@ macro_rules! cases {
 
 cases! {
     attention: attention attention_scores softmax;
+    conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
     pixels: resize_u8 normalize overlay load_texture overlay_texture;

@@ -101,7 +101,7 @@ pub fn activation(case: &Case) {
     x.extend([-60.0, -1e3, -3e4, -6e4, 60.0, 1e3, 3e4, 6e4]);
     // Small ones keep their relative accuracy; sigmoid and erf themselves are good to 1.2e-7 and the driver's exp.
     let tolerance = Tolerance { absolute: 1e-6, relative: 2e-6 };
-    for kind in [Activation::None, Activation::QuickGelu, Activation::Gelu] {
+    for kind in [Activation::None, Activation::QuickGelu, Activation::Gelu, Activation::Relu] {
         for act in ACTS {
             let tensor = upload(case.rig, &[x.len() as u32 / 4, 4], act, &x);
             let got = run(case.rig, |b| {
