@@ -223,9 +223,7 @@ impl Weights {
         if let Stored::Transposed(_) = stored {
             // A projection: small, turned on the CPU.
             let floats = self.floats(stored, hint)?;
-            return gpu.upload_with(label, Shape::new(shape)?, dtype, |offset, chunk| {
-                narrow(&floats[offset / dtype.bytes() as usize..], dtype, chunk, label)
-            });
+            return upload_floats(gpu, label, shape, dtype, &floats);
         }
         let per_part = Shape::new(shape)?.elements() as usize / names.len();
         let size = dtype.bytes() as usize;
@@ -249,10 +247,15 @@ impl Weights {
             }
             Ok(())
         })?;
-        for name in names {
-            self.release(&self.entry(name, hint)?.range);
-        }
+        self.done_with(stored);
         Ok(tensor)
+    }
+
+    /// Lets the system drop a tensor's pages: it was read into something else.
+    pub(crate) fn done_with(&self, stored: &Stored) {
+        for entry in stored.names().iter().filter_map(|name| self.tensors.get(name)) {
+            self.release(&entry.range);
+        }
     }
 
     /// Lets the system drop the pages of a range that is on the GPU now: peak memory stays near the file's size.
@@ -275,6 +278,17 @@ impl Data {
             Data::Bytes(bytes) => bytes,
         }
     }
+}
+
+/// Uploads weights that were computed from a file's, as `dtype`.
+///
+/// # Errors
+/// NaN / infinity (also: beyond f16's range when narrowing), too large for the device.
+pub(crate) fn upload_floats(gpu: &Gpu, label: &str, shape: &[u32], dtype: DType, floats: &[f32]) -> Result<Tensor> {
+    check_finite(floats, label, 0)?;
+    gpu.upload_with(label, Shape::new(shape)?, dtype, |offset, chunk| {
+        narrow(&floats[offset / dtype.bytes() as usize..], dtype, chunk, label)
+    })
 }
 
 fn widen(bytes: &[u8], dtype: FileType, out: &mut [f32]) {

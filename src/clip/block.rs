@@ -198,7 +198,8 @@ impl Norm {
 }
 
 impl Linear {
-    fn apply(&self, b: &mut PlanBuilder, name: &str, x: Value, activation: Activation, residual: Residual) -> Result<Value> {
+    /// `activation(x w^T + bias) + residual` of x `[T, K]` -> `[T, N]`.
+    pub fn apply(&self, b: &mut PlanBuilder, name: &str, x: Value, activation: Activation, residual: Residual) -> Result<Value> {
         ops::matmul(b, name, MatmulArgs { x, x_offset: 0, weight: &self.weight, bias: Some(&self.bias), activation, residual })
     }
 }

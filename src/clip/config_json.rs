@@ -5,8 +5,13 @@ use crate::reference::Activation;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
+/// Facts about the layers of a ResNet, by the names under which they are compared.
+pub(crate) const RESNET_LAYERS: [&str; 4] = ["blocks of layer1", "blocks of layer2", "blocks of layer3", "blocks of layer4"];
+
 /// What a config file says.
 pub(crate) struct Said {
+    /// A ResNet instead of a ViT.
+    pub resnet: bool,
     pub activation: Activation,
     pub vision_heads: u32,
     pub text_heads: u32,
@@ -30,6 +35,13 @@ impl Said {
         if head == 0 {
             return Err(missing("vision_cfg.head_width"));
         }
+        // OpenCLIP's ResNets have a list there, and count heads over the last map's channels.
+        let layers = vision.get("layers").and_then(Json::as_array);
+        let vision_heads = if layers.is_some() { width.saturating_mul(32) / head } else { width / head };
+        let per_layer = layers.into_iter().flatten().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok()));
+        if layers.is_some_and(|l| l.len() != RESNET_LAYERS.len()) {
+            return Err(missing("vision_cfg.layers (one number for a ViT, four for a ResNet)"));
+        }
         let preprocess = json.get("preprocess_cfg").unwrap_or(json);
         Ok(Said {
             // OpenCLIP: exact GELU unless the config says otherwise.
@@ -38,7 +50,8 @@ impl Said {
             } else {
                 Activation::Gelu
             },
-            vision_heads: width / head,
+            resnet: layers.is_some(),
+            vision_heads,
             text_heads: number(text, "heads").ok_or_else(|| missing("text_cfg.heads"))?,
             eps: 1e-5,
             mean_std: triple(preprocess, "mean").zip(triple(preprocess, "std")),
@@ -54,6 +67,7 @@ impl Said {
                 ("context_length", number(text, "context_length")),
             ]
             .into_iter()
+            .chain(RESNET_LAYERS.into_iter().zip(per_layer))
             .filter_map(|(name, value)| Some((name, value?)))
             .collect(),
         })
@@ -71,6 +85,7 @@ impl Said {
             return Err(missing("hidden_act: both towers must have the same"));
         }
         Ok(Said {
+            resnet: false,
             activation: activation(vision)?,
             vision_heads: number(vision, "num_attention_heads").unwrap_or(12),
             text_heads: number(text, "num_attention_heads").unwrap_or(8),

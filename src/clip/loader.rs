@@ -1,16 +1,20 @@
 //! Tensors by their OpenAI name, in the storage that the precision asks for.
 
-use crate::clip::block::Norm;
+use crate::clip::block::{Linear, Norm};
 use crate::clip::names::Layout;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
 use crate::shape::DType;
-use crate::weights::Weights;
+use crate::weights::{Weights, upload_floats};
+
+/// Of every batch norm.
+const BATCH_NORM_EPS: f64 = 1e-5;
 
 /// Storage of weights and activations. Arithmetic is f32 in all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// Weights as the file stores them (f16 stays f16; bf16, whose range f16 lacks, becomes f32), activations f32: exact.
+    /// Weights as the file stores them (f16 stays f16; bf16, whose range f16 lacks, becomes f32; convolutions with a batch
+    /// norm folded into them, too), activations f32: exact.
     #[default]
     Stored,
     /// Weights and activations f32: the same numbers, more memory.
@@ -61,5 +65,50 @@ impl Loader<'_> {
     /// Gain and bias of a layer norm.
     pub fn norm(&self, prefix: &str, width: u32, eps: f32) -> Result<Norm> {
         Ok(Norm { gain: self.vector(&format!("{prefix}.weight"), width)?, bias: self.vector(&format!("{prefix}.bias"), width)?, eps })
+    }
+
+    /// A convolution without bias `[N, C, side, side]` and the batch norm behind it as one: weight `[N, side side C]`,
+    /// channels last, and bias `[N]`. f32 unless all is to be f16: the product of a half and a factor is no half.
+    pub fn conv(&self, conv: &str, norm: &str, [n, c, side]: [u32; 3]) -> Result<Linear> {
+        let (weight, bias) = self.fold(conv, norm)?;
+        let (c_len, taps) = (c as usize, (side * side) as usize);
+        let kernels = weight.chunks_exact(c_len * taps);
+        let last: Vec<f32> = kernels.flat_map(|k| (0..taps).flat_map(move |tap| (0..c_len).map(move |c| k[c * taps + tap]))).collect();
+        let dtype = self.precision.activations();
+        Ok(Linear {
+            weight: upload_floats(self.gpu, conv, &[n, side * side * c], dtype, &last)?,
+            bias: self.gpu.upload(norm, &[n], DType::F32, &bias)?,
+        })
+    }
+
+    /// The first convolution `[N, 3, 3, 3]` and its batch norm as one: weight `[27, N]` and bias `[N]`, f32.
+    pub fn stem(&self, conv: &str, norm: &str, n: u32) -> Result<Linear> {
+        let (weight, bias) = self.fold(conv, norm)?;
+        let turned: Vec<f32> = (0..27).flat_map(|tap| weight.iter().skip(tap).step_by(27).copied()).collect();
+        Ok(Linear {
+            weight: upload_floats(self.gpu, conv, &[27, n], DType::F32, &turned)?,
+            bias: self.gpu.upload(norm, &[n], DType::F32, &bias)?,
+        })
+    }
+
+    /// gain (conv(x) - mean) / sqrt(variance + eps) + bias = conv'(x) + bias': the two, weights in the file's order.
+    fn fold(&self, conv: &str, norm: &str) -> Result<(Vec<f32>, Vec<f32>)> {
+        let stored = self.layout.locate(conv);
+        let part = |name: &str| self.weights.floats(&self.layout.locate(&format!("{norm}.{name}")), self.hint);
+        let (gain, bias, mean, variance) = (part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?);
+        let factor: Vec<f64> = gain.iter().zip(&variance).map(|(&g, &v)| f64::from(g) / (f64::from(v) + BATCH_NORM_EPS).sqrt()).collect();
+        let bad = factor.iter().position(|f| !f.is_finite());
+        if let Some(index) = bad {
+            return Err(Error::WeightNotFinite { name: format!("{norm} as a factor"), index, value: factor[index] as f32 });
+        }
+        let mut weight = self.weights.floats(&stored, self.hint)?;
+        self.weights.done_with(&stored);
+        let per_channel = weight.len() / factor.len();
+        for (kernel, f) in weight.chunks_exact_mut(per_channel).zip(&factor) {
+            kernel.iter_mut().for_each(|w| *w = (f64::from(*w) * f) as f32);
+        }
+        let shift = |((&b, &m), f): ((&f32, &f32), &f64)| (f64::from(b) - f64::from(m) * f) as f32;
+        let bias = bias.iter().zip(&mean).zip(&factor).map(shift).collect();
+        Ok((weight, bias))
     }
 }

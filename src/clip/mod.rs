@@ -1,5 +1,6 @@
 //! CLIP: configs, weights by name, both towers, texts and labels. Knows nothing of explanations.
 
+mod attention_pool;
 mod block;
 mod clean;
 pub mod config;
@@ -14,12 +15,14 @@ pub mod names;
 mod packed;
 pub mod positions;
 pub mod preprocess;
+mod resnet;
 pub mod templates;
 mod text;
 pub mod tokenizer;
 pub mod vision;
+mod vit;
 
-pub use config::{ClipConfig, ConfigSource, TowerConfig};
+pub use config::{ClipConfig, ConfigSource, ResNetConfig, TowerConfig, VisionConfig};
 pub use encode::TokenFeatures;
 pub use labels::{LabelCache, Labels};
 pub use loader::Precision;
@@ -28,4 +31,4 @@ pub use positions::PositionRule;
 pub use preprocess::{Image, ImageInput, SourceKind};
 pub use templates::Templates;
 pub use tokenizer::Tokenizer;
-pub use vision::VisionPath;
+pub use vision::{PoolPath, VisionPath};

@@ -52,7 +52,7 @@ impl Clip {
     /// Checks the file against its config; towers go to the GPU when they are first used.
     ///
     /// # Errors
-    /// Not a ViT CLIP; a missing, surplus or misshapen tensor; a config that contradicts the file.
+    /// Not a CLIP; a missing, surplus or misshapen tensor; a config that contradicts the file.
     pub fn load(engine: &Engine, weights: &Weights, options: LoadOptions) -> Result<Clip> {
         let layout = Layout::of(weights)?;
         let config = ClipConfig::read(weights, layout, &options.config)?;

@@ -23,17 +23,20 @@ impl Layout {
     /// Tells the layout from the names in a file.
     ///
     /// # Errors
-    /// Not a CLIP, or a ResNet CLIP (which this version does not run).
+    /// Not a CLIP.
     pub fn of(weights: &Weights) -> Result<Layout> {
         let has = |name: &str| weights.shape(name).is_some();
-        if has("visual.layer1.0.conv1.weight") || has("visual.attnpool.positional_embedding") {
-            return Err(config_error(weights, "this is a ResNet CLIP (ModifiedResNet); this version runs the ViT models only"));
-        }
         if has("vision_model.embeddings.patch_embedding.weight") {
             return Ok(Layout::Transformers);
         }
-        if has("visual.conv1.weight") && has("visual.proj") {
+        if has("visual.conv1.weight") && (has("visual.proj") || has("visual.attnpool.positional_embedding")) {
             return Ok(if has("text.token_embedding.weight") { Layout::OpenClipText } else { Layout::OpenClip });
+        }
+        if weights.names().any(|n| n.starts_with("vision_model.")) {
+            return Err(config_error(
+                weights,
+                "no patch embedding found below \"vision_model.\": the transformers layout has no ResNet CLIPs; take the OpenAI or OpenCLIP file of the model",
+            ));
         }
         let first = weights.names().next().unwrap_or("(no tensor)");
         Err(config_error(
@@ -70,7 +73,7 @@ impl Layout {
         for name in known {
             expected.extend(self.locate(name).names().iter().cloned());
         }
-        let ignored = |n: &str| IGNORED.contains(&n) || n.ends_with(".position_ids");
+        let ignored = |n: &str| IGNORED.contains(&n) || [".position_ids", ".num_batches_tracked"].iter().any(|end| n.ends_with(end));
         let unknown: Vec<&str> = weights.names().filter(|n| !expected.contains(*n) && !ignored(n)).collect();
         match unknown.first() {
             None => Ok(()),
@@ -88,6 +91,10 @@ fn config_error(weights: &Weights, what: &str) -> Error {
 }
 
 fn open_clip(name: &str, text: &str) -> Stored {
+    // One product instead of three.
+    if let Some(kind) = name.strip_prefix("visual.attnpool.qkv.") {
+        return Stored::Rows(["q", "k", "v"].iter().map(|p| format!("visual.attnpool.{p}_proj.{kind}")).collect());
+    }
     let full = if name.starts_with("visual.") || name == "logit_scale" { name.to_owned() } else { format!("{text}{name}") };
     if name == "visual.proj" || name == "text_projection" { Stored::Transposed(full) } else { Stored::Plain(full) }
 }

@@ -53,9 +53,9 @@ impl Explainer {
     /// With one label, label-set surgery becomes its empty-text form; [`Explainer::notice`] says so.
     ///
     /// # Errors
-    /// A method that contradicts itself, labels of another model's width.
+    /// A method that contradicts itself or means nothing on this model, labels of another model's width.
     pub fn new(clip: &Clip, labels: &Labels, method: &Method) -> Result<Explainer> {
-        method.check()?;
+        method.check_for(clip.config())?;
         let (method, notice) = method.for_labels(labels.names().len());
         let width = clip.config().embed;
         if labels.width() != width as usize {
@@ -91,8 +91,7 @@ impl Explainer {
         let &[images, _, height, width] = pixels.shape().dims() else {
             return Err(Error::shape("explain", "pixels", "[B, 3, H, W]", pixels.shape()));
         };
-        let patch = self.clip.config().patch;
-        let grid = [width / patch, height / patch];
+        let grid = self.clip.config().grid([width, height]);
         let features = self.clip.plan_tokens(b, pixels, &self.method.vision, self.method.positions_for(grid))?;
         let tokens = features.shape().rows() / images;
         let planned = b.scope("explain", |b| {

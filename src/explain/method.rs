@@ -1,6 +1,6 @@
 //! Every method as a value of plain data. A user's own is a struct literal, not a new code path.
 
-use crate::clip::{PositionRule, VisionPath};
+use crate::clip::{ClipConfig, PoolPath, PositionRule, VisionConfig, VisionPath};
 use crate::error::{Error, Result};
 use crate::ops::Surgery;
 use crate::reference::Projection;
@@ -45,7 +45,16 @@ const DUAL_VALUE_VALUE: VisionPath = VisionPath {
     residual: true,
     mlp: false,
     ordinary_class_row: true,
+    pool: Some(POOL_VALUE_VALUE),
 };
+
+/// What the published code does to a ResNet: q, k and v of all rows are v, of the class row too.
+const POOL_VALUE_VALUE: PoolPath =
+    PoolPath { attention: Some((Projection::Value, Projection::Value)), sharpness: 1.0, ordinary_class_row: false };
+
+/// What it intends, by a comment and a branch that is never taken.
+const POOL_UNIT_VALUES: PoolPath =
+    PoolPath { attention: Some((Projection::UnitValue, Projection::UnitValue)), sharpness: 8.0, ordinary_class_row: true };
 
 impl Method {
     /// Plain CLIP: every token's cosine. Its maps are inverted on real models; the baseline.
@@ -61,7 +70,15 @@ impl Method {
     pub const MASK_CLIP: Method = Method {
         name: Cow::Borrowed("maskclip"),
         about: Cow::Borrowed("values of the last block, no residual, no MLP (arXiv 2112.01071)"),
-        vision: VisionPath { blocks: 1, attention: None, dual: false, residual: false, mlp: false, ordinary_class_row: false },
+        vision: VisionPath {
+            blocks: 1,
+            attention: None,
+            dual: false,
+            residual: false,
+            mlp: false,
+            ordinary_class_row: false,
+            pool: Some(PoolPath { attention: None, ..PoolPath::ORDINARY }),
+        },
         score: Score::Cosine,
         positions: PositionRule::Bicubic,
     };
@@ -93,8 +110,25 @@ impl Method {
         positions: PositionRule::Bilinear,
     };
 
+    /// CLIP Surgery with the ResNet's attention pool as its authors mean it: unit values, 8 times sharper, ordinary class row.
+    /// On a ViT the same as [`Method::SURGERY`].
+    pub const SURGERY_RESNET_INTENDED: Method = Method {
+        name: Cow::Borrowed("surgery-resnet-intended"),
+        about: Cow::Borrowed("CLIP Surgery, ResNets as intended: unit values, 8 times sharper (arXiv 2304.05653)"),
+        vision: VisionPath { pool: Some(POOL_UNIT_VALUES), ..DUAL_VALUE_VALUE },
+        score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
+        positions: PositionRule::Bilinear,
+    };
+
     /// All presets; programs, tests and benches iterate over it.
-    pub const ALL: &[Method] = &[Method::SURGERY, Method::SURGERY_ONE_LABEL, Method::SURGERY_ARCHITECTURE, Method::MASK_CLIP, Method::CLIP];
+    pub const ALL: &[Method] = &[
+        Method::SURGERY,
+        Method::SURGERY_ONE_LABEL,
+        Method::SURGERY_ARCHITECTURE,
+        Method::SURGERY_RESNET_INTENDED,
+        Method::MASK_CLIP,
+        Method::CLIP,
+    ];
 
     /// The preset of this name.
     ///
@@ -122,8 +156,38 @@ impl Method {
         if self.vision.ordinary_class_row && !self.vision.dual {
             return wrong("ordinary_class_row needs dual: there is only one stream to take it from");
         }
+        let unit = |pair: Option<(Projection, Projection)>| pair.is_some_and(|(p, q)| [p, q].contains(&Projection::UnitValue));
+        if unit(self.vision.attention) {
+            return wrong("unit values are for the attention pool of a ResNet (pool.attention), not for transformer blocks");
+        }
+        if let Some(pool) = self.vision.pool {
+            if !(pool.sharpness.is_finite() && pool.sharpness > 0.0) {
+                return wrong("pool.sharpness must be a positive number");
+            }
+            if pool.sharpness != 1.0 && !unit(pool.attention) {
+                return wrong("pool.sharpness other than 1 needs unit values in pool.attention");
+            }
+            if pool.ordinary_class_row && pool.attention.is_none() {
+                return wrong("pool.ordinary_class_row needs pool.attention: the identity has no second row to take");
+            }
+        }
         match self.score {
             Score::LabelSet { sharpness, .. } if !sharpness.is_finite() => wrong("sharpness must be a finite number"),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Method::check`], and refuses what means nothing on this kind of model.
+    ///
+    /// # Errors
+    /// [`Error::Method`]: the model is a ResNet and the method knows transformer blocks only.
+    pub fn check_for(&self, config: &ClipConfig) -> Result<()> {
+        self.check()?;
+        match config.vision {
+            VisionConfig::ResNet(_) if self.vision.pool.is_none() => Err(Error::Method {
+                name: self.name.to_string(),
+                what: "it changes transformer blocks, and this model is a ResNet, which has none; take surgery, maskclip or clip".into(),
+            }),
             _ => Ok(()),
         }
     }
@@ -171,6 +235,17 @@ mod tests {
             assert_eq!(&Method::named(&method.name).unwrap(), method);
         }
         assert!(Method::named("grad-cam").unwrap_err().to_string().contains("surgery"));
+    }
+
+    #[test]
+    fn pools_that_mean_nothing_are_refused() {
+        let with = |pool: PoolPath| Method { vision: VisionPath { pool: Some(pool), ..VisionPath::ORDINARY }, ..Method::CLIP };
+        let refused = |pool: PoolPath, word: &str| with(pool).check().unwrap_err().to_string().contains(word);
+        assert!(refused(PoolPath { sharpness: 8.0, ..PoolPath::ORDINARY }, "unit values"));
+        assert!(refused(PoolPath { sharpness: f32::NAN, ..POOL_UNIT_VALUES }, "positive"));
+        assert!(refused(PoolPath { attention: None, ordinary_class_row: true, ..PoolPath::ORDINARY }, "pool.attention"));
+        let blocks = VisionPath { attention: POOL_UNIT_VALUES.attention, blocks: 1, ..VisionPath::ORDINARY };
+        assert!(Method { vision: blocks, ..Method::CLIP }.check().unwrap_err().to_string().contains("transformer blocks"));
     }
 
     #[test]

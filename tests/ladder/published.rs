@@ -44,7 +44,7 @@ pub fn climb(case: &Case, clip: &Clip, inputs: &Weights, expected: &Weights) -> 
         let per_image = values.len() / images as usize;
         values.chunks(per_image).flat_map(|image| image[..width].to_vec()).collect()
     };
-    let last = clip.config().vision.layers - 1;
+    let last = clip.config().vision.layers() - 1;
     check("huggingface.vision_last_hidden_state", stage(&format!("vision.block.{last}.ordinary"))?, STAGE)?;
     let features = class_rows(stage("vision.features")?, width);
     // Recent versions of that library put the projected feature there, [B, D].

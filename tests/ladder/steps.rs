@@ -134,7 +134,7 @@ fn before_ln_post(case: &Case, clip: &Clip, stages: &[(String, Vec<f32>)], expec
     if expected.shape(&full).is_none() {
         return Ok(());
     }
-    let (last, width) = (clip.config().vision.layers - 1, clip.config().vision.width as usize);
+    let (last, width) = (clip.config().vision.layers() - 1, clip.config().vision.width() as usize);
     let stage = |what: &str| stages.iter().find(|s| s.0 == format!("vision.block.{last}.{what}")).map(|s| &s.1).ok_or(format!("no {what}"));
     let (ordinary, streams) = (stage("ordinary")?, stage("streams")?);
     let merged: Vec<f32> = ordinary[..width].iter().chain(&streams[streams.len() / 2 + width..]).copied().collect();

@@ -76,7 +76,7 @@ impl ModelArgs {
 /// Which method, at which input size.
 #[derive(Debug, Args)]
 pub struct MethodArgs {
-    /// surgery, surgery-empty-text, surgery-architecture, maskclip or clip
+    /// surgery, surgery-empty-text, surgery-architecture, surgery-resnet-intended, maskclip or clip
     #[arg(long, default_value = "surgery")]
     pub method: String,
     #[command(flatten)]

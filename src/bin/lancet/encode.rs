@@ -76,10 +76,10 @@ fn texts(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
 fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
     let paths = inputs::images(&args.images)?;
     let method = Method::named(&args.method)?;
-    method.check()?;
     stages.begin("load", format!("loading {}", args.model.model));
     let Loaded { clip, engine, .. } = load(&args.model)?;
     let gpu = engine.gpu();
+    method.check_for(clip.config())?;
     let width = clip.config().embed as usize;
     let mut all = Vec::new();
     let mut planned: Option<([u32; 2], Plan<ImageOutputs>, Readback)> = None;
@@ -93,7 +93,7 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
             Some(same @ (known, ..)) if known == size => planned.insert(same),
             _ => {
                 let model_size = args.size.of(&clip, size);
-                let grid = model_size.map(|s| s / clip.config().patch);
+                let grid = clip.config().grid(model_size);
                 let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
                 let plan = clip.plan_image(&input, &method.vision, method.positions_for(grid))?;
                 let read = Readback::new(gpu, &plan.outputs().tokens)?;
