@@ -67,6 +67,7 @@ impl AttentionPool {
         let positions = self.positions.table(&gpu, map.size, width, rule)?;
         let tokens = ops::pool_embed(b, "pool_embed", map, &positions)?;
         let mut qkv = self.qkv.apply(b, "qkv", tokens, Activation::None, Residual::None)?;
+        b.name(qkv, "qkv");
         let Some(pair) = path.attention else {
             // The identity: project the values, columns 2 C .. 3 C.
             let (weight, bias) = (&self.c_proj.weight, Some(&self.c_proj.bias));

@@ -22,6 +22,7 @@ const BASE: Case =
     Case { name: "", weights: "", expected: "vit", prefix: "scene.", inputs: "vit", pixels: "scene.pixels", text: "", half: false };
 const GELU: Case = Case { expected: "gelu", inputs: "gelu", pixels: "pixels", ..BASE };
 const STORED: Case = Case { expected: "vit_stored_precision", ..BASE };
+const RESNET: Case = Case { expected: "resnet", inputs: "resnet", ..BASE };
 
 /// In every clone.
 pub const SUBSET: &[Case] = &[
@@ -41,18 +42,28 @@ pub const SUBSET: &[Case] = &[
         ..GELU
     },
     Case {
-        name: "OpenCLIP layout, exact GELU, f16 file",
-        weights: "weights/openclip_gelu_f16.safetensors",
-        prefix: "f16.",
-        text: "f16.",
-        ..GELU
-    },
-    Case {
         name: "OpenAI layout, QuickGELU, f16 file",
         weights: "weights/openai_vit_f16.safetensors",
         prefix: "openai_f16.scene.",
         text: "openai_f16.",
         ..STORED
+    },
+    Case {
+        name: "ResNet, OpenAI layout, f16 file",
+        weights: "weights/openai_rn_f16.safetensors",
+        prefix: "openai_f16.scene.",
+        text: "openai_f16.",
+        ..RESNET
+    },
+    // Against the values of the f32 file: every stage, with the wider limits.
+    Case { name: "the same with f16 storage", weights: "weights/openai_rn_f16.safetensors", prefix: "scene.", half: true, ..RESNET },
+    Case {
+        name: "ResNet, 96 px",
+        weights: "weights/openai_rn_f16.safetensors",
+        prefix: "size_96.",
+        pixels: "size_96.pixels",
+        half: true,
+        ..RESNET
     },
 ];
 
@@ -85,4 +96,21 @@ pub const FULL: &[Case] = &[
         text: "bf16.",
         ..GELU
     },
+    Case {
+        name: "OpenCLIP layout, exact GELU, f16 file",
+        weights: "weights/openclip_gelu_f16.safetensors",
+        prefix: "f16.",
+        text: "f16.",
+        ..GELU
+    },
+    Case { name: "ResNet, f32", weights: "weights/openai_rn_f32.safetensors", ..RESNET },
+    Case { name: "the same with f16 storage", weights: "weights/openai_rn_f32.safetensors", half: true, ..RESNET },
+    Case {
+        name: "ResNet, 96 px, f32",
+        weights: "weights/openai_rn_f32.safetensors",
+        prefix: "size_96.",
+        pixels: "size_96.pixels",
+        ..RESNET
+    },
+    Case { name: "ResNet, 160 px", weights: "weights/openai_rn_f32.safetensors", prefix: "size_160.", pixels: "size_160.pixels", ..RESNET },
 ];

@@ -6,6 +6,7 @@ mod cases;
 mod golden;
 mod points;
 mod published;
+mod resnet;
 mod steps;
 
 use cases::{Case, FULL, SUBSET};
@@ -41,6 +42,15 @@ fn positions() {
     } else {
         println!("LANCET_GOLDEN is not set: resampled positions not compared");
     }
+}
+
+#[test]
+fn resnets() {
+    let golden = Golden::open();
+    resnet::positions(&golden).unwrap();
+    resnet::from_the_picture(&golden).unwrap();
+    resnet::intended(&golden).unwrap();
+    resnet::values_alone(&golden).unwrap();
 }
 
 #[test]

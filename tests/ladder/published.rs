@@ -22,6 +22,10 @@ pub fn climb(case: &Case, clip: &Clip, inputs: &Weights, expected: &Weights) -> 
         }
         compare(&full, got, &floats(expected, &full), limit)
     };
+    let published = |n: &str| n.strip_prefix(case.text).is_some_and(|n| n.starts_with("huggingface.") || n.starts_with("open_clip."));
+    if !expected.names().any(published) {
+        return Ok(());
+    }
     // transformers' outputs for the ViT are of both images.
     let images = expected.shape(&format!("{}huggingface.image_embeds", case.text)).map_or(1, |s| s[0]);
     let mut pixels = floats(inputs, case.pixels);
