@@ -2,11 +2,12 @@
 """Write a CLIP checkpoint of true size with random weights, to time and test without a download.
 
     tools/make_random_clip.py --arch ViT-B-16 --layout openclip --dtype f32 --out /tmp/random-b16
+    tools/make_random_clip.py --arch RN50 --layout openai --dtype f16 --out /tmp/random-rn50
 
 Layouts (the names differ, the weights do not: one seed gives the same model in all three):
   openclip      open_clip_model.safetensors + open_clip_config.json
   openai        the same names and files, plus OpenAI's three scalar tensors
-  transformers  model.safetensors + config.json
+  transformers  model.safetensors + config.json (has no ResNets)
 
 Needs numpy. Tensors are drawn and written one after another, so memory stays near the largest chunk.
 """
@@ -34,6 +35,14 @@ ARCHS = {
     "ViT-L-14": (224, 14, (1024, 24, 16), (768, 12, 12), 768, True),
     "ViT-L-14-336": (336, 14, (1024, 24, 16), (768, 12, 12), 768, True),
     "ViT-H-14": (224, 14, (1280, 32, 16), (1024, 24, 16), 1024, False),
+}
+# image side, width after the stem, bottlenecks per layer, (width, layers, heads) of text, joint width
+RESNETS = {
+    "RN50": (224, 64, (3, 4, 6, 3), (512, 12, 8), 1024),
+    "RN101": (224, 64, (3, 4, 23, 3), (512, 12, 8), 512),
+    "RN50x4": (288, 80, (4, 6, 10, 6), (640, 12, 10), 640),
+    "RN50x16": (384, 96, (6, 8, 18, 8), (768, 12, 12), 768),
+    "RN50x64": (448, 128, (3, 15, 36, 10), (1024, 12, 16), 1024),
 }
 DTYPES = {"f32": ("F32", 4), "f16": ("F16", 2), "bf16": ("BF16", 2)}
 
@@ -64,7 +73,11 @@ class Tensor:
 
 def canonical(arch):
     """Every tensor of the model, OpenAI names, scales as in CLIP's own initialisation."""
-    side, patch, (vw, vl, _), (tw, tl, _), joint, _ = ARCHS[arch]
+    if arch in RESNETS:
+        tw, tl, _ = RESNETS[arch][3]
+        joint = RESNETS[arch][4]
+    else:
+        side, patch, (vw, vl, _), (tw, tl, _), joint, _ = ARCHS[arch]
 
     def norm(name, width):
         return [Tensor(f"{name}.weight", [width], 1.0, 0.05), Tensor(f"{name}.bias", [width], 0.0, 0.02)]
@@ -85,19 +98,54 @@ def canonical(arch):
             yield Tensor(at + "mlp.c_proj.weight", [width, 4 * width], 0.0, back)
             yield Tensor(at + "mlp.c_proj.bias", [width], 0.0, 0.01)
 
-    yield Tensor("visual.class_embedding", [vw], 0.0, vw**-0.5)
-    yield Tensor("visual.positional_embedding", [(side // patch) ** 2 + 1, vw], 0.0, 0.01)
-    yield Tensor("visual.conv1.weight", [vw, 3, patch, patch], 0.0, 0.02)
-    yield from norm("visual.ln_pre", vw)
-    yield from blocks("visual.", vw, vl)
-    yield from norm("visual.ln_post", vw)
-    yield Tensor("visual.proj", [vw, joint], 0.0, vw**-0.5)
+    if arch in RESNETS:
+        yield from resnet(arch)
+    else:
+        yield Tensor("visual.class_embedding", [vw], 0.0, vw**-0.5)
+        yield Tensor("visual.positional_embedding", [(side // patch) ** 2 + 1, vw], 0.0, 0.01)
+        yield Tensor("visual.conv1.weight", [vw, 3, patch, patch], 0.0, 0.02)
+        yield from norm("visual.ln_pre", vw)
+        yield from blocks("visual.", vw, vl)
+        yield from norm("visual.ln_post", vw)
+        yield Tensor("visual.proj", [vw, joint], 0.0, vw**-0.5)
     yield Tensor("token_embedding.weight", [VOCAB, tw], 0.0, 0.02)
     yield Tensor("positional_embedding", [CONTEXT, tw], 0.0, 0.01)
     yield from blocks("", tw, tl)
     yield from norm("ln_final", tw)
     yield Tensor("text_projection", [tw, joint], 0.0, tw**-0.5)
     yield Tensor("logit_scale", [], LOGIT_SCALE, 0.0)
+
+
+def resnet(arch):
+    """The image side of a ResNet: convolutions as He et al. scale them, batch norms with statistics that fit."""
+    side, width, layers, _, joint = RESNETS[arch]
+
+    def conv(name, norm, out, into, kernel, gain=1.0):
+        yield Tensor(name, [out, into, kernel, kernel], 0.0, (2 / (into * kernel * kernel)) ** 0.5)
+        yield Tensor(f"{norm}.weight", [out], gain, 0.05)
+        yield Tensor(f"{norm}.bias", [out], 0.0, 0.1)
+        yield Tensor(f"{norm}.running_mean", [out], 0.0, 0.1)
+        yield Tensor(f"{norm}.running_var", [out], 1.0, 0.05)
+
+    half = width // 2
+    for i, (out, into) in enumerate([(half, 3), (half, half), (width, half)], 1):
+        yield from conv(f"visual.conv{i}.weight", f"visual.bn{i}", out, into, 3)
+    into = width
+    for layer, blocks in enumerate(layers, 1):
+        planes = width << (layer - 1)
+        for i in range(blocks):
+            at = f"visual.layer{layer}.{i}."
+            yield from conv(at + "conv1.weight", at + "bn1", planes, into, 1)
+            yield from conv(at + "conv2.weight", at + "bn2", planes, planes, 3)
+            # A small last gain keeps a sum of many blocks in bounds.
+            yield from conv(at + "conv3.weight", at + "bn3", 4 * planes, planes, 1, 0.3)
+            if i == 0:
+                yield from conv(at + "downsample.0.weight", at + "downsample.1", 4 * planes, into, 1, 0.7)
+            into = 4 * planes
+    yield Tensor("visual.attnpool.positional_embedding", [(side // 32) ** 2 + 1, into], 0.0, into**-0.5)
+    for part, rows in [("q_proj", into), ("k_proj", into), ("v_proj", into), ("c_proj", joint)]:
+        yield Tensor(f"visual.attnpool.{part}.weight", [rows, into], 0.0, into**-0.5)
+        yield Tensor(f"visual.attnpool.{part}.bias", [rows], 0.0, 0.01)
 
 
 # ---- transformers names ---------------------------------------------------------------------
@@ -176,7 +224,7 @@ def write_safetensors(path, arch, layout, dtype, seed):
     tag, width = DTYPES[dtype]
     plan = []  # (name, dtype, shape, function giving chunks of bytes)
     if layout == "openai":  # first, so that every tensor stays aligned
-        scalars = {"input_resolution": ARCHS[arch][0], "context_length": CONTEXT, "vocab_size": VOCAB}
+        scalars = {"input_resolution": (RESNETS.get(arch) or ARCHS[arch])[0], "context_length": CONTEXT, "vocab_size": VOCAB}
         for name, value in scalars.items():
             plan.append((name, "I64", (), lambda v=value: [struct.pack("<q", v)]))
     parameters = 0
@@ -209,8 +257,13 @@ def write_safetensors(path, arch, layout, dtype, seed):
 
 
 def config_openclip(arch):
-    side, patch, (vw, vl, vh), (tw, tl, th), joint, quick = ARCHS[arch]
-    vision = {"image_size": side, "layers": vl, "width": vw, "head_width": vw // vh, "patch_size": patch}
+    if arch in RESNETS:
+        side, width, layers, (tw, tl, th), joint = RESNETS[arch]
+        quick = True
+        vision = {"image_size": side, "layers": list(layers), "width": width, "patch_size": None}
+    else:
+        side, patch, (vw, vl, vh), (tw, tl, th), joint, quick = ARCHS[arch]
+        vision = {"image_size": side, "layers": vl, "width": vw, "head_width": vw // vh, "patch_size": patch}
     text = {"context_length": CONTEXT, "vocab_size": VOCAB, "width": tw, "heads": th, "layers": tl}
     return {
         "model_cfg": {"embed_dim": joint, "quick_gelu": quick, "vision_cfg": vision, "text_cfg": text},
@@ -255,7 +308,7 @@ def config_transformers(arch, dtype):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", choices=ARCHS, default="ViT-B-16")
+    parser.add_argument("--arch", choices=[*ARCHS, *RESNETS], default="ViT-B-16")
     parser.add_argument("--layout", choices=["openclip", "openai", "transformers"], default="openclip")
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--seed", type=int, default=0)
@@ -264,6 +317,8 @@ def main():
     if args.seed < 0:
         parser.error("--seed must not be negative")
 
+    if args.layout == "transformers" and args.arch in RESNETS:
+        parser.error("the transformers layout has no ResNets; take --layout openclip or openai")
     if args.layout == "transformers":
         weights, config_name, config = "model.safetensors", "config.json", config_transformers(args.arch, args.dtype)
     else:
