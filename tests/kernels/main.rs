@@ -11,6 +11,7 @@ mod maps;
 mod pixels;
 mod plans;
 mod rows;
+mod segments;
 
 use common::{Rig, Tolerance, compare, rigs};
 use lancet::gpu::kernel::kernels;
@@ -48,6 +49,7 @@ cases! {
     maps: ensemble similarity feature_surgery minmax upsample;
     pixels: resize_u8 normalize overlay load_texture overlay_texture;
     rows: layer_norm l2_normalize activation;
+    segments: stitch pamr_weights pamr segment;
 }
 
 /// What a case function works with.

@@ -10,11 +10,13 @@
 
 mod bands;
 pub mod classes;
+pub mod presets;
 mod resize;
 mod segmenter;
 pub mod view;
 
 pub use classes::{Class, Classes};
+pub use presets::Protocol;
 pub use segmenter::Segmenter;
 pub use view::{Short, View};
 
