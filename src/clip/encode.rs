@@ -73,6 +73,11 @@ impl Clip {
         batches(ids, group, ROWS_PER_PLAN)
     }
 
+    /// Rows that [`Clip::plan_text`] computes for these token ids: what several begin with counts once.
+    pub fn text_rows(&self, ids: &[Vec<u32>]) -> usize {
+        Packed::shared(ids).tokens.len()
+    }
+
     /// A plan from token ids to label embeddings: `group` texts each, normalised, averaged, normalised -> `[S / group, D]`.
     ///
     /// # Errors

@@ -29,6 +29,11 @@ impl Labels {
         Ok(Labels { names, embeddings, empty })
     }
 
+    /// The 59 labels of CLIP Surgery's demo, in its order: things and surroundings of everyday photographs.
+    pub fn default_names() -> Vec<String> {
+        include_str!("labels.txt").lines().map(str::to_owned).collect()
+    }
+
     /// The labels, in order.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -156,6 +156,22 @@ mod tests {
         assert_eq!(Packed::every_token(&prompts[1]).wanted, [0, 1, 2]);
     }
 
+    /// The rows of 59 labels by 85 templates against 77 for each: the work that is saved, attention left out.
+    #[cfg(feature = "clip-vocab")]
+    #[test]
+    fn the_ensemble_of_the_demo_is_a_twentieth() {
+        use crate::clip::{Labels, Templates, Tokenizer};
+        let tokenizer = Tokenizer::clip(77).unwrap();
+        let templates = Templates::ensemble();
+        let filled = Labels::default_names().into_iter().flat_map(|name| templates.fill(&name));
+        let prompts: Vec<_> = filled.map(|text| tokenizer.encode(&text).unwrap()).collect();
+        let rows = |batches: &[&[Vec<u32>]]| batches.iter().map(|b| Packed::shared(b).tokens.len()).sum::<usize>();
+        assert_eq!(prompts.len(), 59 * 85);
+        assert_eq!(rows(&[&prompts]), 16_905, "nodes of the whole trie");
+        let planned = rows(&batches(&prompts, 85, 4096));
+        assert!(20 * planned < 77 * prompts.len(), "{planned} rows");
+    }
+
     #[test]
     fn batches_count_nodes_and_keep_groups_whole() {
         // Groups of two that share 10 tokens with all others and have 2 of their own.

@@ -142,3 +142,17 @@ fn profile_and_info_speak_json() {
     let info: serde_json::Value = serde_json::from_str(&succeed(folder.path(), ["info", "--json"])).unwrap();
     assert!(!info["adapter"].as_str().unwrap().is_empty() && !info["kernels"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn profile_of_an_ensemble_counts_what_sharing_saves() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("labels.txt"), "cat\ndog\n").unwrap();
+    let said = succeed(folder.path(), ["profile", "--texts", "--labels", "labels.txt", "--runs", "1", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((report["labels"].as_u64(), report["templates"].as_u64(), report["plans"].as_u64()), (Some(2), Some(85), Some(1)));
+    assert_eq!(report["padded"]["rows"], 2 * 85 * 32);
+    assert!(report["rows"].as_u64() < report["tokens"].as_u64(), "beginnings are shared: {report}");
+    assert!(report["flops_ratio"].as_f64().unwrap() > 3.0, "{report}");
+    let out = crate::lancet(folder.path(), ["profile", "--labels", "labels.txt"]);
+    assert!(!out.status.success(), "labels without --texts mean nothing");
+}

@@ -142,8 +142,8 @@ impl std::str::FromStr for Size {
 /// How labels become embeddings.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// More labels, one a line
-    #[arg(long = "labels", value_name = "FILE")]
+    /// More labels, one a line; "default": the 59 of CLIP Surgery's demo
+    #[arg(long = "labels", value_name = "FILE|default")]
     pub labels_file: Option<PathBuf>,
     /// Prompt templates: ensemble (85), none (the label alone), or a file with one a line, {} for the label
     #[arg(long, default_value = "ensemble", value_name = "ensemble|none|FILE")]
@@ -179,9 +179,11 @@ pub fn templates(choice: &str) -> Result<Templates> {
 }
 
 /// Labels from the command line and from a file, one a line; twice the same is refused, since it would change the set.
-fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+pub fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
     let mut all = given.to_vec();
-    if let Some(path) = file {
+    if file == Some(Path::new("default")) {
+        all.extend(Labels::default_names());
+    } else if let Some(path) = file {
         let text = read_text(path)?;
         all.extend(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
     }

@@ -8,6 +8,7 @@ mod inputs;
 mod model;
 mod output;
 mod profile;
+mod profile_texts;
 mod progress;
 mod sheet;
 

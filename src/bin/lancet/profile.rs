@@ -1,7 +1,8 @@
-//! `lancet profile`: where the time of one explanation goes.
+//! `lancet profile`: where the time of one explanation goes, or of a prompt ensemble.
 
 use crate::args::{MethodArgs, ModelArgs};
 use crate::model::load;
+use crate::profile_texts::{self, TextArgs};
 use anyhow::Result;
 use lancet::gpu::{Clock, Profile, Source};
 use lancet::shape::DType;
@@ -11,7 +12,8 @@ use std::io::BufRead;
 
 /// Time warm explanations, whole and step by step
 ///
-/// Example: lancet profile --method surgery --size 224 --runs 9
+/// Examples: lancet profile --method surgery --size 224 --runs 9;
+/// lancet profile --texts --labels default --runs 1
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -27,6 +29,8 @@ pub struct Args {
     /// Images in one run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
+    #[command(flatten)]
+    texts: TextArgs,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -66,6 +70,9 @@ struct Row {
 
 /// Runs `lancet profile`.
 pub fn run(args: &Args) -> Result<()> {
+    if args.texts.texts {
+        return profile_texts::run(&args.texts, &args.model, args.runs as usize, args.json);
+    }
     let method = Method::named(&args.method.method)?;
     let loaded = load(&args.model)?;
     let clip = &loaded.clip;

@@ -1,0 +1,162 @@
+//! `lancet profile --texts`: what a prompt ensemble costs, and what it would cost padded.
+
+use crate::args::{self, ModelArgs};
+use crate::model::{Loaded, load};
+use anyhow::Result;
+use lancet::Clip;
+use lancet::gpu::profile::median;
+use lancet::gpu::{Profile, Source};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Rows of the padded comparison: as full as the plans it is compared with.
+const PADDED_ROWS: u32 = 4096;
+
+/// Which texts.
+#[derive(Debug, clap::Args)]
+pub struct TextArgs {
+    /// Profile the text tower on a prompt ensemble instead, and compare with prompts padded to the context
+    #[arg(long)]
+    pub texts: bool,
+    /// Labels of the ensemble, one a line, or "default", the 59 of CLIP Surgery's demo
+    #[arg(long, default_value = "default", value_name = "FILE|default", requires = "texts")]
+    labels: PathBuf,
+    /// Prompt templates of the ensemble: ensemble (85), none, or a file with one a line
+    #[arg(long, default_value = "ensemble", value_name = "ensemble|none|FILE", requires = "texts")]
+    templates: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    adapter: String,
+    labels: usize,
+    templates: usize,
+    /// Tokens in all prompts, end markers included.
+    tokens: usize,
+    /// Rows that are computed: a shared beginning counts once per plan.
+    rows: u64,
+    plans: usize,
+    gflops: f64,
+    /// Sum over the plans of each one's median warm run.
+    ms: f64,
+    padded: Padded,
+    /// Padded over real: the work, and the measured time.
+    flops_ratio: f64,
+    time_ratio: f64,
+    kernels: Vec<Kernel>,
+}
+
+/// All prompts padded to the context, nothing shared, the same kernels.
+#[derive(Debug, Serialize)]
+struct Padded {
+    rows: u64,
+    gflops: f64,
+    /// From the median warm run of a plan of `measured_prompts`, times as many as there are.
+    ms: f64,
+    measured_prompts: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Kernel {
+    kernel: &'static str,
+    ms: f64,
+    gflops: f64,
+    share: f64,
+}
+
+/// Runs it; `runs` warm runs of each plan.
+pub fn run(args: &TextArgs, model: &ModelArgs, runs: usize, json: bool) -> Result<()> {
+    let names = args::labels(&[], Some(&args.labels))?;
+    let templates = args::templates(&args.templates)?;
+    let Loaded { engine, clip, path } = load(model)?;
+    let prompts: Vec<String> = names.iter().flat_map(|name| templates.fill(name)).collect();
+    let ids = clip.tokenize(&prompts)?;
+    let group = templates.list().len();
+
+    let batches = clip.text_batches(&ids, group);
+    let (mut rows, mut ms, mut kernels) = (0, 0.0, Vec::new());
+    for batch in &batches {
+        let mut plan = clip.plan_ensemble(batch, group as u32)?;
+        rows += clip.text_rows(batch) as u64;
+        let profile = plan.profile(Source::None, runs)?;
+        ms += profile.median_ms();
+        add(&mut kernels, &profile);
+    }
+    let total: f64 = kernels.iter().map(|k: &Kernel| k.ms).sum();
+    kernels.iter_mut().for_each(|k| k.share = k.ms / total.max(1e-9));
+    kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    let gflops = kernels.iter().map(|k| k.gflops).sum::<f64>();
+    let padded = padded(&clip, ids.len(), runs)?;
+    let report = Report {
+        model: path.display().to_string(),
+        adapter: engine.caps().adapter.clone(),
+        labels: names.len(),
+        templates: group,
+        tokens: ids.iter().map(Vec::len).sum(),
+        rows,
+        plans: batches.len(),
+        gflops,
+        ms,
+        flops_ratio: padded.gflops / gflops,
+        time_ratio: padded.ms / ms,
+        padded,
+        kernels,
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(())
+}
+
+fn add(kernels: &mut Vec<Kernel>, profile: &Profile) {
+    for step in &profile.steps {
+        let gflops = step.flops as f64 / 1e9;
+        match kernels.iter_mut().find(|k| k.kernel == step.kernel) {
+            Some(k) => (k.ms, k.gflops) = (k.ms + step.ms, k.gflops + gflops),
+            None => kernels.push(Kernel { kernel: step.kernel, ms: step.ms, gflops, share: 0.0 }),
+        }
+    }
+}
+
+/// A plan of prompts that fill the context and have no beginning in common, and what `prompts` of them would take.
+fn padded(clip: &Clip, prompts: usize, runs: usize) -> Result<Padded> {
+    let config = clip.config();
+    let (context, end) = (config.context, config.vocabulary - 1);
+    let count = (PADDED_ROWS / context).clamp(1, end.min(prompts as u32).max(1));
+    let prompt = |first: u32| [first].into_iter().chain((2..context).map(|_| 0)).chain([end]).collect::<Vec<u32>>();
+    let ids: Vec<Vec<u32>> = (0..count).map(prompt).collect();
+    let mut plan = clip.plan_ensemble(&ids, 1)?;
+    plan.run_timed(Source::None)?;
+    let times = (0..runs.max(1)).map(|_| plan.run_timed(Source::None)).collect::<lancet::Result<Vec<f64>>>()?;
+    let each = prompts as f64 / f64::from(count);
+    Ok(Padded {
+        rows: prompts as u64 * u64::from(context),
+        gflops: plan.steps().iter().map(|s| s.flops).sum::<u64>() as f64 / 1e9 * each,
+        ms: median(&times) * each,
+        measured_prompts: count,
+    })
+}
+
+fn print(r: &Report) {
+    println!("{} labels x {} templates, {} on {}", r.labels, r.templates, r.model, r.adapter);
+    println!("{:<8}  {:>9}  {:>10}  {:>10}", "", "rows", "GFLOP", "ms");
+    println!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   {} plan(s), {} tokens before sharing", "real", r.rows, r.gflops, r.ms, r.plans, r.tokens);
+    let p = &r.padded;
+    println!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   from {} measured", "padded", p.rows, p.gflops, p.ms, p.measured_prompts);
+    let more = p.rows as f64 / r.rows as f64;
+    println!(
+        "{:<8}  {:>9}  {:>10}  {:>10}",
+        "ratio",
+        format!("{more:.1}"),
+        format!("{:.1}", r.flops_ratio),
+        format!("{:.1}", r.time_ratio)
+    );
+    println!("by kernel:");
+    for k in &r.kernels {
+        let speed = if k.ms > 0.0 { k.gflops / k.ms * 1e3 } else { 0.0 };
+        println!("  {:<14} {:>10.1} ms  {:>5.1}%  {:>8.2} GFLOP/s", k.kernel, k.ms, 100.0 * k.share, speed);
+    }
+}
