@@ -30,7 +30,9 @@ impl Classes {
     pub fn set(name: &str) -> Result<Classes> {
         match SETS.iter().find(|s| s.0 == name) {
             Some((_, text)) => Classes::parse(text),
-            None => Err(Error::Input { what: format!("no class list \"{name}\"; built in are {}", Classes::sets().collect::<Vec<_>>().join(", ")) }),
+            None => Err(Error::Input {
+                what: format!("no class list \"{name}\"; built in are {}", Classes::sets().collect::<Vec<_>>().join(", ")),
+            }),
         }
     }
 }
@@ -67,7 +69,8 @@ impl Protocol {
     /// It published none for that set.
     pub fn options(self, set: &str) -> Result<SegmentOptions> {
         let name = Protocol::ALL.iter().find(|p| p.1 == self).map_or("", |p| p.0);
-        let none = || Error::Input { what: format!("protocol {name} has no settings for \"{set}\"; pass a data set that it was published with") };
+        let none =
+            || Error::Input { what: format!("protocol {name} has no settings for \"{set}\"; pass a data set that it was published with") };
         if !Classes::sets().any(|known| known == set) {
             return Err(none());
         }
