@@ -1,4 +1,4 @@
-//! Every kernel at the shapes of ViT-B/32, ViT-B/16 and ViT-L/14: `cargo bench --bench kernels [-- NAME]`.
+//! Every kernel at the shapes of ViT-B/32, ViT-B/16, ViT-L/14 and RN50: `cargo bench --bench kernels [-- NAME]`.
 //!
 //! A sample is a whole submit, waited for, so small kernels show what a submit costs. Rows are named like the kernels.
 //! `item/s` are floating-point operations (G: GFLOP/s), `B/s` operand bytes, each operand counted once. What the kernels
@@ -7,7 +7,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan};
 use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
-use lancet::ops::{self, AttentionArgs, MatmulArgs, Merge, Residual, Surgery, Tiles};
+use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Surgery, Tiles};
 use lancet::reference::{Activation, Heads, Projection};
 use lancet::shape::DType;
 use lancet::{Engine, Options, Result, wgpu};
@@ -186,6 +186,100 @@ mod attention {
         time(bencher, |b| {
             let scores = b.import(&scores);
             ops::softmax(b, "softmax", scores)
+        });
+    }
+}
+
+/// The layers of RN50 at 224 pixels: side of their maps, channels inside a bottleneck.
+#[derive(Clone, Copy, Debug)]
+struct Layer {
+    name: &'static str,
+    side: u32,
+    planes: u32,
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const LAYERS: [Layer; 4] = [
+    Layer { name: "RN50 layer1", side: 56, planes: 64 },
+    Layer { name: "RN50 layer2", side: 28, planes: 128 },
+    Layer { name: "RN50 layer3", side: 14, planes: 256 },
+    Layer { name: "RN50 layer4", side: 7, planes: 512 },
+];
+
+mod resnet {
+    use super::*;
+
+    fn map(b: &mut PlanBuilder, x: &Tensor, side: u32) -> Map {
+        Map { value: b.import(x), images: 1, size: [side; 2] }
+    }
+
+    fn conv(bencher: Bencher<'_, '_>, l: Layer, act: DType, weight: DType) {
+        let (x, bias) = (tensor(&[l.side * l.side, l.planes], act), tensor(&[l.planes], DType::F32));
+        let w = tensor(&[l.planes, 9 * l.planes], weight);
+        time(bencher, |b| {
+            let x = map(b, &x, l.side);
+            Ok(ops::conv3x3(b, "conv3x3", x, &w, &bias, Activation::Relu)?.value)
+        });
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn conv3x3(bencher: Bencher, l: Layer) {
+        conv(bencher, l, DType::F32, DType::F32);
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn conv3x3_f16(bencher: Bencher, l: Layer) {
+        conv(bencher, l, DType::F16, DType::F16);
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn conv1x1_down(bencher: Bencher, l: Layer) {
+        product(bencher, [l.side * l.side, 4 * l.planes, l.planes], DType::F32, DType::F32);
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn conv1x1_up(bencher: Bencher, l: Layer) {
+        product(bencher, [l.side * l.side, l.planes, 4 * l.planes], DType::F32, DType::F32);
+    }
+
+    #[divan::bench]
+    fn conv_stem(bencher: Bencher) {
+        let (pixels, weight, bias) = (tensor(&[1, 3, INPUT, INPUT], DType::F32), tensor(&[27, 32], DType::F32), tensor(&[32], DType::F32));
+        time(bencher, |b| {
+            let pixels = b.import(&pixels);
+            Ok(ops::conv_stem(b, "conv_stem", pixels, &weight, &bias, DType::F32)?.value)
+        });
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn avg_pool(bencher: Bencher, l: Layer) {
+        let x = tensor(&[l.side * l.side, 4 * l.planes], DType::F32);
+        time(bencher, |b| {
+            let x = map(b, &x, l.side);
+            Ok(ops::avg_pool(b, "avg_pool", x)?.value)
+        });
+    }
+
+    #[divan::bench]
+    fn pool_embed(bencher: Bencher) {
+        let (x, positions) = (tensor(&[49, 2048], DType::F32), tensor(&[50, 2048], DType::F32));
+        time(bencher, |b| {
+            let x = map(b, &x, 7);
+            ops::pool_embed(b, "pool_embed", x, &positions)
+        });
+    }
+
+    #[divan::bench]
+    fn unit_values(bencher: Bencher) {
+        let qkv = tensor(&[50, 3 * 2048], DType::F32);
+        time(bencher, |b| {
+            let qkv = b.import(&qkv);
+            ops::unit_values(b, "unit_values", qkv, Heads { heads: 32, size: 64 }, 1.0)
         });
     }
 }

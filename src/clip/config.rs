@@ -17,6 +17,8 @@ pub const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// Pixels of the image, each way, to a pixel of a ResNet's last map.
 const RESNET_STRIDE: u32 = 32;
+/// Beyond any model; keeps sums of channels far from overflow.
+const MAX_RESNET_WIDTH: u32 = 4096;
 
 /// Where the config comes from.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +205,7 @@ impl ClipConfig {
             None => (OPENAI_MEAN, OPENAI_STD),
         };
         let heads = |width: u32, heads: u32, which: &str| {
-            if heads == 0 || width % heads != 0 || !(width / heads).is_multiple_of(4) || width / heads > 128 {
+            if heads == 0 || !width.is_multiple_of(heads) || !(width / heads).is_multiple_of(4) || width / heads > 128 {
                 return Err(bad(format!(
                     "{which} width {width} with {heads} heads: the head size must be a multiple of 4, at most 128; pass --config FILE.json with head_width"
                 )));
@@ -221,8 +223,10 @@ impl ClipConfig {
                 VisionConfig::Transformer(TowerConfig { width, layers, heads: heads(width, said.vision_heads, "vision")?, mlp })
             }
             VisionShapes::ResNet { width, layers } => {
-                if width == 0 || width % 8 != 0 {
-                    return Err(bad(format!("ResNet width {width}: expected a multiple of 8, as of RN50 (64) to RN50x64 (128)")));
+                if width == 0 || width % 8 != 0 || width > MAX_RESNET_WIDTH || layers.contains(&0) {
+                    return Err(bad(format!(
+                        "a ResNet of width {width} with {layers:?} blocks: expected a multiple of 8 up to {MAX_RESNET_WIDTH} (RN50: 64) and a block or more in each layer"
+                    )));
                 }
                 let heads = heads(32 * width, said.vision_heads, "attention pool")?;
                 VisionConfig::ResNet(ResNetConfig { width, layers, heads })
@@ -307,12 +311,13 @@ impl Shapes {
         let resnet = weights.shape("visual.attnpool.positional_embedding").is_some();
         let first = shape("visual.conv1.weight", 4)?;
         let table = if resnet { "visual.attnpool.positional_embedding" } else { "visual.positional_embedding" };
+        let which = if resnet { "first" } else { "patch" };
         let rows = shape(table, 2)?[0];
         let grid = f64::from(rows.saturating_sub(1)).sqrt().round() as u32;
         if grid == 0 || u64::from(grid) * u64::from(grid) + 1 != u64::from(rows) || first[1] != 3 || first[2] != first[3] {
             return Err(Error::Config {
                 path: weights.path().display().to_string(),
-                what: format!("{rows} vision positions and a first convolution {first:?}: expected 1 + n x n positions and [C, 3, p, p]"),
+                what: format!("{rows} vision positions and a {which} convolution {first:?}: expected 1 + n x n positions and [C, 3, p, p]"),
             });
         }
         let (vision, patch) = if resnet {

@@ -38,8 +38,8 @@ impl Said {
         // OpenCLIP's ResNets have a list there, and count heads over the last map's channels.
         let layers = vision.get("layers").and_then(Json::as_array);
         let vision_heads = if layers.is_some() { width.saturating_mul(32) / head } else { width / head };
-        let per_layer = layers.into_iter().flatten().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok()));
-        if layers.is_some_and(|l| l.len() != RESNET_LAYERS.len()) {
+        let per_layer: Vec<_> = layers.into_iter().flatten().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok())).collect();
+        if layers.is_some() && (per_layer.len() != RESNET_LAYERS.len() || per_layer.contains(&None)) {
             return Err(missing("vision_cfg.layers (one number for a ViT, four for a ResNet)"));
         }
         let preprocess = json.get("preprocess_cfg").unwrap_or(json);
@@ -139,4 +139,41 @@ pub(crate) fn beside(weights: &Path) -> Option<PathBuf> {
 pub(crate) fn preprocessor_beside(weights: &Path) -> Option<([f32; 3], [f32; 3])> {
     let json = parse_file(&weights.with_file_name("preprocessor_config.json")).ok()?;
     triple(&json, "image_mean").zip(triple(&json, "image_std"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(model: &str) -> Result<Said> {
+        Said::of(&parse(model, "test").unwrap(), "test")
+    }
+
+    #[test]
+    fn open_clip_heads_and_activation() {
+        let vit = said(
+            r#"{"model_cfg": {"embed_dim": 64, "vision_cfg": {"layers": 7, "width": 96, "head_width": 48, "patch_size": 14},
+            "text_cfg": {"heads": 1, "width": 64}}}"#,
+        )
+        .unwrap();
+        assert_eq!((vit.resnet, vit.vision_heads, vit.text_heads, vit.activation), (false, 2, 1, Activation::Gelu));
+        assert!(vit.expect.contains(&("vision layers", 7)) && vit.expect.contains(&("patch_size", 14)));
+    }
+
+    #[test]
+    fn a_resnet_has_a_list_of_layers() {
+        let text = |layers: &str| {
+            format!(
+                r#"{{"embed_dim": 640, "quick_gelu": true, "text_cfg": {{"heads": 10}},
+                "vision_cfg": {{"image_size": 288, "layers": {layers}, "width": 80, "patch_size": null}}}}"#
+            )
+        };
+        let rn = said(&text("[4, 6, 10, 6]")).unwrap();
+        assert_eq!((rn.resnet, rn.vision_heads, rn.activation), (true, 40, Activation::QuickGelu));
+        assert!(rn.expect.contains(&("blocks of layer3", 10)) && rn.expect.contains(&("vision width", 80)));
+        assert!(!rn.expect.iter().any(|e| e.0 == "patch_size" || e.0 == "vision layers"));
+        for layers in ["[4, 6, 10]", "[4, 6, 10, -1]", r#"["4", 6, 10, 6]"#] {
+            assert!(said(&text(layers)).is_err(), "{layers}");
+        }
+    }
 }

@@ -160,6 +160,8 @@ mod tests {
         assert_eq!(t("transformer.resblocks.3.mlp.c_fc.bias"), Stored::Plain("text_model.encoder.layers.3.mlp.fc1.bias".into()));
         let Stored::Rows(qkv) = t("visual.transformer.resblocks.0.attn.in_proj_weight") else { panic!("not rows") };
         assert_eq!(qkv[2], "vision_model.encoder.layers.0.self_attn.v_proj.weight");
+        let Stored::Rows(pool) = Layout::OpenClip.locate("visual.attnpool.qkv.bias") else { panic!("not rows") };
+        assert_eq!(pool, ["q", "k", "v"].map(|p| format!("visual.attnpool.{p}_proj.bias")));
         assert_eq!(Layout::OpenClipText.locate("text_projection"), Stored::Transposed("text.text_projection".into()));
     }
 }

@@ -197,13 +197,7 @@ pub fn unit_values(b: &mut PlanBuilder, name: &str, qkv: Value, heads: Heads, le
             act: qkv.dtype(),
             weight: DType::F32,
             constants: &[],
-            params: unit_kernel::Params {
-                count: count as u32,
-                heads: heads.heads as u32,
-                head4: heads.size as u32 / 4,
-                length,
-                ..Default::default()
-            },
+            params: unit_kernel::Params { count: count as u32, heads: heads.heads as u32, head4: heads.size as u32 / 4, length },
             args: &[Arg::Value(qkv), Arg::Value(y)],
             workgroups,
             flops: 3 * u64::from(rows) * u64::from(width),

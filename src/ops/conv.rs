@@ -106,13 +106,7 @@ pub fn conv_stem(b: &mut PlanBuilder, name: &str, pixels: Value, weight: &Tensor
             act,
             weight: DType::F32,
             constants: &[],
-            params: stem_kernel::Params {
-                count: count as u32,
-                width4: c / 4,
-                image_width: width,
-                image_height: height,
-                ..Default::default()
-            },
+            params: stem_kernel::Params { count: count as u32, width4: c / 4, image_width: width, image_height: height },
             args: &[Arg::Value(pixels), Arg::Tensor(weight), Arg::Tensor(bias), Arg::Value(y)],
             workgroups,
             flops: 2 * 27 * y.shape().elements(),
@@ -143,13 +137,7 @@ pub fn avg_pool(b: &mut PlanBuilder, name: &str, x: Map) -> Result<Map> {
             act: x.value.dtype(),
             weight: DType::F32,
             constants: &[],
-            params: pool_kernel::Params {
-                count4: count4 as u32,
-                width4: width / 4,
-                map_width: x.size[0],
-                map_height: x.size[1],
-                ..Default::default()
-            },
+            params: pool_kernel::Params { count4: count4 as u32, width4: width / 4, map_width: x.size[0], map_height: x.size[1] },
             args: &[Arg::Value(x.value), Arg::Value(y)],
             workgroups,
             flops: 4 * y.shape().elements(),

@@ -132,7 +132,6 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
                 rest_row,
                 relu_last: matches!(args.residual, Residual::ThenRelu(_)).into(),
                 lanes_n,
-                ..Default::default()
             },
             args: &args_in_order,
             workgroups,

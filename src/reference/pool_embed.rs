@@ -20,9 +20,9 @@ pub fn pool_embed(x: &[f32], positions: &[f32], width: usize) -> Vec<f32> {
     assert_eq!(x.len() % (n * width), 0, "x of {} values is not [B, {n}, {width}]", x.len());
     let mut out = Vec::new();
     for image in x.chunks_exact(n * width) {
-        for c in 0..width {
+        for (c, &position) in positions[..width].iter().enumerate() {
             let sum: f64 = image.iter().skip(c).step_by(width).map(|&v| f64::from(v)).sum();
-            out.push((sum / n as f64 + f64::from(positions[c])) as f32);
+            out.push((sum / n as f64 + f64::from(position)) as f32);
         }
         out.extend(image.iter().zip(&positions[width..]).map(|(v, p)| v + p));
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Runs `lancet ARGS` in a fresh folder that `prepare` fills; expects failure, the words, one line, and no output.
-fn refused(prepare: impl Fn(&Path), arguments: &[&str], words: &[&str]) {
+pub fn refused(prepare: impl Fn(&Path), arguments: &[&str], words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(scene(), folder.path().join("scene.png")).unwrap();
     prepare(folder.path());
@@ -25,7 +25,7 @@ fn refused(prepare: impl Fn(&Path), arguments: &[&str], words: &[&str]) {
     assert_eq!(before, after, "{arguments:?} wrote something");
 }
 
-fn nothing(_: &Path) {}
+pub fn nothing(_: &Path) {}
 
 /// A copy of the bundled model, changed by `damage`.
 fn model(folder: &Path, damage: impl Fn(&mut Vec<u8>)) {
@@ -45,7 +45,7 @@ fn header(bytes: &[u8]) -> usize {
 }
 
 /// Replaces text of the header by text of the same length.
-fn edit(bytes: &mut [u8], from: &str, to: &str) {
+pub fn edit(bytes: &mut [u8], from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let n = header(bytes);
     let at = bytes[8..8 + n].windows(from.len()).position(|w| w == from.as_bytes()).expect("the header has it");

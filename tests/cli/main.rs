@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod files;
+mod resnet;
 mod results;
 
 use std::path::{Path, PathBuf};
