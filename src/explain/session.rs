@@ -13,8 +13,8 @@ use std::sync::Arc;
 pub struct LabelMap {
     /// The label.
     pub label: String,
-    /// Cosine of the class row of the method's features with the label. For CLIP and CLIP Surgery that row is plain CLIP's
-    /// class embedding.
+    /// Cosine of the class row of the method's features with the label. For CLIP, and CLIP Surgery on a ViT, that row is
+    /// plain CLIP's class embedding.
     pub score: f32,
     /// Where the map is largest, (x, y), pixels.
     pub peak: [u32; 2],

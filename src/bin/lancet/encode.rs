@@ -27,7 +27,7 @@ pub struct Args {
     text: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Method whose tokens are written (the class row is plain CLIP's for clip and surgery)
+    /// Method whose tokens are written (the class row is plain CLIP's for clip, and for surgery on a ViT)
     #[arg(long, default_value = "clip")]
     method: String,
     #[command(flatten)]
