@@ -41,7 +41,7 @@ pub mod weights;
 pub use clip::{Clip, Image, ImageInput, Labels, LoadOptions, Precision, SourceKind, Templates};
 pub use engine::{Engine, Options};
 pub use error::{Error, Result};
-pub use explain::{Classes, Explainer, Explanation, LabelMap, Method, Score, Scores, SegmentOptions, Segmentation, Segmenter};
+pub use explain::{Classes, Explainer, Explanation, LabelMap, Method, Score, Scores, SegmentOptions, Segmentation, Segmenter, Sentence};
 pub use gpu::{Plan, Source, Tensor};
 pub use weights::Weights;
 /// The wgpu that lancet is built with; hosts need the same version.

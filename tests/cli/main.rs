@@ -5,6 +5,7 @@ mod bad_input;
 mod files;
 mod resnet;
 mod results;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -11,6 +11,8 @@ mod profile;
 mod profile_texts;
 mod progress;
 mod sheet;
+mod words;
+mod words_page;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(explain::Args),
+    Words(words::Args),
     Encode(encode::Args),
     Profile(profile::Args),
     Info(info::Args),
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Explain(args) => explain::run(&args),
+        Command::Words(args) => words::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Info(args) => info::run(&args),

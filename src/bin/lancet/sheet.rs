@@ -8,6 +8,8 @@ const SIDE: u32 = 320;
 const MARGIN: u32 = 12;
 const CAPTION: u32 = 28;
 const FONT_PX: f32 = 20.0;
+/// Dark text.
+pub const INK: [u8; 3] = [24; 3];
 
 /// One picture with a caption.
 #[derive(Clone, Debug)]
@@ -35,13 +37,13 @@ pub fn sheet(tiles: &[Tile]) -> (Vec<u8>, [u32; 2]) {
     let rows = (tiles.len() as u32).div_ceil(columns);
     let size = [columns * cell[0] + MARGIN, rows * cell[1] + MARGIN];
     let mut page = RgbaImage::from_pixel(size[0], size[1], image::Rgba([255; 4]));
-    let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok();
+    let font = font();
     for (i, tile) in tiles.iter().enumerate() {
         let x = MARGIN + (i as u32 % columns) * cell[0];
         let y = MARGIN + (i as u32 / columns) * cell[1];
         imageops::replace(&mut page, &tile.picture, i64::from(x), i64::from(y));
         if let Some(font) = &font {
-            write_line(&mut page, font, &tile.caption, [x, y + tile_height + 2], cell[0] - MARGIN);
+            write_line(&mut page, font, &tile.caption, [x, y + tile_height + 2], cell[0] - MARGIN, FONT_PX, INK);
         }
     }
     (page.into_raw(), size)
@@ -56,9 +58,20 @@ fn columns(tiles: u32, cell: [u32; 2]) -> u32 {
     (1..=tiles.max(1)).min_by(|a, b| shape(*a).total_cmp(&shape(*b))).unwrap_or(1)
 }
 
-/// One line of dark text; what does not fit is cut.
-fn write_line(page: &mut RgbaImage, font: &FontRef<'_>, text: &str, [x, y]: [u32; 2], width: u32) {
-    let font = font.as_scaled(PxScale::from(FONT_PX));
+/// The one font.
+pub fn font() -> Option<FontRef<'static>> {
+    FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok()
+}
+
+/// How wide a line is, pixels.
+pub fn line_width(font: &FontRef<'_>, text: &str, px: f32) -> u32 {
+    let font = font.as_scaled(PxScale::from(px));
+    text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum::<f32>().ceil() as u32
+}
+
+/// One line of text `px` high, its top left corner at (x, y); what does not fit is cut.
+pub fn write_line(page: &mut RgbaImage, font: &FontRef<'_>, text: &str, [x, y]: [u32; 2], width: u32, px: f32, ink: [u8; 3]) {
+    let font = font.as_scaled(PxScale::from(px));
     let mut pen = point(x as f32, y as f32 + font.ascent());
     for c in text.chars() {
         let id = font.glyph_id(c);
@@ -66,15 +79,15 @@ fn write_line(page: &mut RgbaImage, font: &FontRef<'_>, text: &str, [x, y]: [u32
         if pen.x + advance > (x + width) as f32 {
             break;
         }
-        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(FONT_PX, pen)) {
+        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(px, pen)) {
             let bounds = outline.px_bounds();
             outline.draw(|gx, gy, coverage| {
                 let at = (bounds.min.x as i64 + i64::from(gx), bounds.min.y as i64 + i64::from(gy));
-                if let (Ok(px), Ok(py)) = (u32::try_from(at.0), u32::try_from(at.1))
-                    && let Some(pixel) = page.get_pixel_mut_checked(px, py)
+                if let (Ok(x), Ok(y)) = (u32::try_from(at.0), u32::try_from(at.1))
+                    && let Some(pixel) = page.get_pixel_mut_checked(x, y)
                 {
-                    for channel in &mut pixel.0[..3] {
-                        *channel = (f32::from(*channel) * (1.0 - coverage) + 24.0 * coverage) as u8;
+                    for (channel, ink) in pixel.0.iter_mut().zip(ink) {
+                        *channel = (f32::from(*channel) * (1.0 - coverage) + f32::from(ink) * coverage) as u8;
                     }
                 }
             });
