@@ -171,6 +171,25 @@ mod attention {
         attention(bencher, m, &[QK, VV], DType::F16);
     }
 
+    /// Prompts of a shared beginning of five tokens, a label and two more, as an ensemble has them.
+    #[divan::bench(args = MODELS)]
+    fn trie(bencher: Bencher, m: Model) {
+        let rows = 4096;
+        let qkv = tensor(&[rows, 3 * m.text_width], DType::F32);
+        // 125 rows a template: five that lead to 40 branches of three.
+        let end = |row: u32| match row % 125 {
+            first @ 0..5 => (row - first + 125).min(rows),
+            i => (row - (i - 5) % 3 + 3).min(rows),
+        };
+        let ends: Vec<u32> = (0..rows).map(end).collect();
+        let tiles = Tiles::trie(engine().gpu(), &ends).expect("tiles");
+        let heads = Heads { heads: m.text_width as usize / 64, size: 64 };
+        time(bencher, |b| {
+            let qkv = b.import(&qkv);
+            ops::attention(b, "attention", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.125, causal: true, paths: &[QK] })
+        });
+    }
+
     #[divan::bench(args = MODELS)]
     fn attention_scores(bencher: Bencher, m: Model) {
         let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
