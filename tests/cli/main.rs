@@ -4,6 +4,7 @@
 mod bad_input;
 mod files;
 mod resnet;
+mod points;
 mod results;
 mod words;
 

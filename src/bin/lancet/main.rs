@@ -5,8 +5,10 @@ mod encode;
 mod explain;
 mod info;
 mod inputs;
+mod marks;
 mod model;
 mod output;
+mod points;
 mod profile;
 mod profile_texts;
 mod progress;
@@ -30,6 +32,7 @@ enum Command {
     Explain(explain::Args),
     Words(words::Args),
     Encode(encode::Args),
+    Points(points::Args),
     Profile(profile::Args),
     Info(info::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Words(args) => words::run(&args),
         Command::Encode(args) => encode::run(&args),
+        Command::Points(args) => points::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Info(args) => info::run(&args),
     };
