@@ -12,6 +12,7 @@ mod points;
 mod profile;
 mod profile_texts;
 mod progress;
+mod segment;
 mod sheet;
 mod words;
 mod words_page;
@@ -33,6 +34,7 @@ enum Command {
     Words(words::Args),
     Encode(encode::Args),
     Points(points::Args),
+    Segment(segment::Args),
     Profile(profile::Args),
     Info(info::Args),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Words(args) => words::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Points(args) => points::run(&args),
+        Command::Segment(args) => segment::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Info(args) => info::run(&args),
     };

@@ -11,6 +11,7 @@
 //! is the order of the indices. The class titled `background` must be the first.
 
 use crate::error::{Error, Result};
+use crate::explain::segment::palette::voc_colour;
 use std::ops::Range;
 
 /// The title that makes a class the background.
@@ -105,6 +106,12 @@ impl Classes {
     /// True if class 0 is the background.
     pub fn has_background(&self) -> bool {
         self.background
+    }
+
+    /// Each class's colour, from PASCAL VOC's palette. Black is kept for a background.
+    pub fn colours(&self) -> Vec<[u8; 3]> {
+        let first = usize::from(!self.background);
+        (first..first + self.list.len()).map(voc_colour).collect()
     }
 
     /// All names, class by class: what to embed as labels.

@@ -10,12 +10,14 @@
 
 mod bands;
 pub mod classes;
+mod palette;
 pub mod presets;
 mod resize;
 mod segmenter;
 pub mod view;
 
 pub use classes::{Class, Classes};
+pub use palette::voc_colour;
 pub use presets::Protocol;
 pub use segmenter::Segmenter;
 pub use view::{Short, View};

@@ -98,6 +98,11 @@ impl Segmenter {
         self.explainer.method()
     }
 
+    /// What was changed about the method, in words for the user.
+    pub fn notice(&self) -> Option<&str> {
+        self.explainer.notice()
+    }
+
     /// How scores become classes.
     pub fn options(&self) -> &SegmentOptions {
         &self.options

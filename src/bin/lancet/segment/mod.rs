@@ -1,0 +1,138 @@
+//! `lancet segment`: a class for every pixel.
+
+mod draw;
+mod options;
+mod report;
+
+use crate::args::{LabelArgs, ModelArgs};
+use crate::inputs;
+use crate::model::load;
+use crate::output::{OutDir, png};
+use crate::progress::Stages;
+use anyhow::Result;
+use lancet::clip::decode::Decoded;
+use lancet::{Method, Segmenter};
+use options::{ClassArgs, ViewArgs};
+use report::{ImageReport, Report};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Give every pixel the class it looks most like: an index picture, an overlay with a legend, areas
+///
+/// A class is one name or several, separated by commas; the names compete one by one and the best one's class wins. What is
+/// none of the classes still gets one of them, so name what else is there with --background, or set a --threshold.
+///
+/// Examples: lancet segment photo.jpg "person, man, woman" dog --background "sky, wall, grass, floor";
+/// lancet segment photos/ --classes voc21 --pamr
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A PNG, JPEG or WebP file, a folder of them, or a pattern
+    image: PathBuf,
+    #[command(flatten)]
+    classes: ClassArgs,
+    /// More files, folders or patterns
+    #[arg(long = "also", value_name = "PATH")]
+    also: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// surgery-architecture (what CLIP Surgery segments with), or another of `lancet explain`
+    #[arg(long, default_value = "surgery-architecture")]
+    method: String,
+    #[command(flatten)]
+    view: ViewArgs,
+    /// Prompt templates: ensemble (85), none (the name alone), or a file with one a line, {} for the name
+    #[arg(long, default_value = "ensemble", value_name = "ensemble|none|FILE")]
+    templates: String,
+    /// Do not keep embeddings of names on disk
+    #[arg(long)]
+    no_cache: bool,
+    /// Folder for the results: NAME.segment.png, NAME.segment.overlay.png, NAME.segment.json
+    #[arg(long, default_value = "lancet-out", value_name = "DIR")]
+    out: PathBuf,
+    /// Print the report of all images as JSON instead of a summary
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `lancet segment`.
+pub fn run(args: &Args) -> Result<()> {
+    let classes = args.classes.classes(args.view.wants_background())?;
+    let method = Method::named(&args.method)?;
+    let paths = inputs::images(&[std::slice::from_ref(&args.image), &args.also].concat())?;
+    let names = stems(&paths);
+    let mut stages = Stages::new(args.model.quiet || args.json);
+    // A wrong name should not wait for a model.
+    stages.begin("decode", format!("reading {}", paths[0].display()));
+    let mut first = Some(Decoded::open(&paths[0])?);
+
+    let mut out = OutDir::open(&args.out)?;
+    stages.begin("load", format!("loading {}", args.model.model));
+    let loaded = load(&args.model)?;
+    let options = args.view.options(loaded.clip.config(), args.classes.set())?;
+    let prompts = LabelArgs { labels_file: None, templates: args.templates.clone(), no_cache: args.no_cache };
+    let labels = prompts.embed(&loaded.clip, &classes.names(), &mut stages)?;
+    let mut segmenter = Segmenter::new(&loaded.clip, classes, &labels, &method, options)?;
+    if let Some(notice) = segmenter.notice() {
+        eprintln!("note: {notice}");
+    }
+
+    let mut images = Vec::new();
+    for (i, (path, name)) in paths.iter().zip(&names).enumerate() {
+        stages.begin("decode", format!("reading {}", path.display()));
+        let decoded = match first.take() {
+            Some(decoded) => decoded,
+            None => Decoded::open(path)?,
+        };
+        stages.begin("segment", format!("segmenting {} of {}: {}", i + 1, paths.len(), path.display()));
+        let started = std::time::Instant::now();
+        let found = pollster::block_on(segmenter.segment(&decoded.image()))?;
+        let took = started.elapsed();
+        stages.begin("write", format!("writing {name}"));
+        let (index, overlay) = (format!("{name}.segment.png"), format!("{name}.segment.overlay.png"));
+        out.stage(&index, |w| draw::indexed(w, &found, segmenter.classes()))?;
+        let (pixels, size) = draw::overlay(decoded.rgba(), &found, segmenter.classes())?;
+        out.stage(&overlay, |w| png(w, &pixels, size))?;
+        images.push(ImageReport::new(path, &found, segmenter.classes(), took, [index, overlay]));
+    }
+    let time_ms = stages.finish();
+    let report = Report::new(args, &loaded, &segmenter, images, &time_ms);
+    for (image, name) in report.images.iter().zip(&names) {
+        out.stage(&format!("{name}.segment.json"), |w| Ok(serde_json::to_writer_pretty(w, &report.of_image(image))?))?;
+    }
+    out.commit()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else if !args.model.quiet {
+        report.summary(&args.out);
+    }
+    Ok(())
+}
+
+/// A name for the results of each image; files of one name in several folders get numbers.
+fn stems(paths: &[PathBuf]) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut one = |path: &Path| {
+        let stem = path.file_stem().map_or_else(|| "image".into(), |s| s.to_string_lossy().into_owned());
+        loop {
+            let count = seen.entry(stem.clone()).or_default();
+            *count += 1;
+            let name = if *count == 1 { stem.clone() } else { format!("{stem}-{count}") };
+            if *count == 1 || !seen.contains_key(&name) {
+                seen.entry(name.clone()).or_insert(1);
+                return name;
+            }
+        }
+    };
+    paths.iter().map(|p| one(p)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_one_name_do_not_meet() {
+        let paths = ["a/x.png", "b/x.jpg", "x-2.png", "c/x.png"].map(PathBuf::from);
+        assert_eq!(stems(&paths), ["x", "x-2", "x-2-2", "x-3"]);
+    }
+}
