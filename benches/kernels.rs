@@ -54,6 +54,8 @@ const MODELS: [Model; 3] = [B32, B16, L14];
 const LABELS: u32 = 59;
 /// Texts in one run of the text tower.
 const PROMPTS: u32 = LABELS * 20;
+/// Labels drawn in one pass.
+const OVERLAYS: u32 = 6;
 /// Side of the model's input and of a photograph, pixels.
 const INPUT: u32 = 224;
 const PHOTO: [u32; 2] = [1280, 720];
@@ -437,12 +439,13 @@ fn normalize(bencher: Bencher) {
     });
 }
 
-#[divan::bench]
-fn overlay(bencher: Bencher) {
-    let (map, rgba) = (tensor(&[1, PHOTO[1], PHOTO[0]], DType::F32), tensor(&[1, PHOTO[1], PHOTO[0]], DType::U32));
+#[divan::bench(args = MODELS)]
+fn overlay_maps(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let (maps, rgba) = (tensor(&[OVERLAYS, side * side], DType::F32), tensor(&[1, PHOTO[1], PHOTO[0]], DType::U32));
     time(bencher, |b| {
-        let (map, image) = (b.import(&map), b.import(&rgba));
-        ops::overlay(b, "overlay", map, image)
+        let (maps, image) = (b.import(&maps), b.import(&rgba));
+        ops::overlay_maps(b, "overlay_maps", maps, 0..OVERLAYS, [side, side], image)
     });
 }
 

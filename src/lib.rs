@@ -41,7 +41,10 @@ pub mod weights;
 pub use clip::{Clip, Image, ImageInput, Labels, LoadOptions, Precision, SourceKind, Templates};
 pub use engine::{Engine, Options};
 pub use error::{Error, Result};
-pub use explain::{Classes, Explainer, Explanation, LabelMap, Method, Score, Scores, SegmentOptions, Segmentation, Segmenter, Sentence};
+pub use explain::{
+    Classes, Explainer, Explanation, LabelMap, Method, Score, Scores, SegmentOptions, Segmentation, Segmenter, Sentence, Stream,
+    StreamOptions,
+};
 pub use gpu::{Plan, Source, Tensor};
 pub use weights::Weights;
 /// The wgpu that lancet is built with; hosts need the same version.

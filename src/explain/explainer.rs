@@ -4,8 +4,9 @@ use crate::clip::preprocess::{Image, plan_pixels};
 use crate::clip::{Clip, ImageInput, Labels, SourceKind};
 use crate::error::{Error, Result};
 use crate::explain::method::{Method, Score};
+use crate::explain::pipeline::Pipeline;
 use crate::explain::scores::{ScoreSession, Scores};
-use crate::explain::session::{Explanation, LabelMap, Session};
+use crate::explain::stream::{Explanation, LabelMap, Stream, StreamOptions};
 use crate::gpu::{Memory, Plan, PlanBuilder, Tensor, Value};
 use crate::ops;
 use crate::shape::DType;
@@ -19,7 +20,7 @@ pub struct Explainer {
     notice: Option<String>,
     /// Label embeddings on the GPU, `[L, D]`, or `[L + 1, D]` with the empty text last.
     table: Tensor,
-    session: Option<Session>,
+    session: Option<Pipeline>,
     scoring: Option<ScoreSession>,
 }
 
@@ -79,6 +80,11 @@ impl Explainer {
         self.notice.as_deref()
     }
 
+    /// The model.
+    pub fn clip(&self) -> &Clip {
+        &self.clip
+    }
+
     /// The labels.
     pub fn labels(&self) -> &Labels {
         &self.labels
@@ -119,6 +125,14 @@ impl Explainer {
     pub fn plan_scores(&self, input: &ImageInput) -> Result<Plan<ScoreOutputs>> {
         let mut b = PlanBuilder::new(self.clip.gpu());
         let pixels = plan_pixels(&mut b, input, self.clip.config())?.pixels;
+        let (planned, grid) = self.plan_maps(&mut b, pixels)?;
+        b.finish(|r| planned.resolve(r, grid))
+    }
+
+    /// As [`Explainer::plan_scores`] from pixels that are normalised already, `[B, 3, H, W]` f32.
+    pub(crate) fn plan_pixels_scores(&self, pixels: &Tensor) -> Result<Plan<ScoreOutputs>> {
+        let mut b = PlanBuilder::new(self.clip.gpu());
+        let pixels = b.import(pixels);
         let (planned, grid) = self.plan_maps(&mut b, pixels)?;
         b.finish(|r| planned.resolve(r, grid))
     }
@@ -198,18 +212,56 @@ impl Explainer {
         &mut self,
         image: &Image<'_>,
         model_size: [u32; 2],
-        each: impl FnMut(usize, LabelMap) -> Result<()>,
+        mut each: impl FnMut(usize, LabelMap) -> Result<()>,
     ) -> Result<([u32; 2], [u32; 2])> {
-        let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size: image.size(), model_size };
-        // An old session's buffers go before new ones come.
-        let kept = self.session.take().filter(|s| s.input() == input);
-        let mut session = match kept {
-            Some(session) => session,
-            None => Session::new(self.clip.gpu(), input, self.plan_scores(&input)?)?,
+        // An old session's buffers go before new ones come. An error drops the session with whatever it was doing.
+        let kept = self.session.take().filter(|s| s.setup().model_size == model_size);
+        let mut stream = match kept {
+            Some(session) => Stream::resume(self, session),
+            None => self.stream(StreamOptions { batch: Some(1), in_flight: 2, maps: true, ..StreamOptions::new(model_size) })?,
         };
-        let grid = session.run(image, self.labels.names(), each).await?;
+        stream.push(image)?;
+        let mut seen = (image.size(), [0, 0]);
+        while let Some(piece) = stream.next().await? {
+            seen = (piece.size, piece.grid);
+            for (i, label) in piece.labels.into_iter().enumerate() {
+                each(piece.first + i, label)?;
+            }
+        }
+        let session = stream.into_pipeline();
         self.session = Some(session);
-        Ok((input.size, grid))
+        Ok(seen)
+    }
+
+    /// Starts to explain many images, with several of them in flight.
+    ///
+    /// # Errors
+    /// A size that does not fit the model or the device.
+    pub fn stream(&self, options: StreamOptions) -> Result<Stream<'_>> {
+        Stream::new(self, options)
+    }
+
+    /// Explains images of any sizes, several in one run of the model; the same results as [`Explainer::explain`] one
+    /// by one. Everything is kept: for many images take a [`Explainer::stream`].
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub async fn explain_batch(&self, images: &[Image<'_>], options: StreamOptions) -> Result<Vec<Explanation>> {
+        let mut stream = self.stream(options)?;
+        let mut images = images.iter();
+        let mut all: Vec<Explanation> = Vec::with_capacity(images.len());
+        loop {
+            while stream.has_room()
+                && let Some(image) = images.next()
+            {
+                stream.push(image)?;
+            }
+            let Some(piece) = stream.next().await? else { return Ok(all) };
+            match all.last_mut().filter(|_| piece.first > 0) {
+                Some(begun) => begun.labels.extend(piece.labels),
+                None => all.push(Explanation { size: piece.size, grid: piece.grid, labels: piece.labels }),
+            }
+        }
     }
 
     /// Scores a batch of images of one size, patch by patch, without drawing anything; `model_size` is what the model
@@ -232,7 +284,7 @@ impl Explainer {
 
     /// Memory of the plan in use by [`Explainer::explain`], if one ran.
     pub fn memory(&self) -> Option<Memory> {
-        self.session.as_ref().map(Session::memory)
+        self.session.as_ref().map(Pipeline::memory)
     }
 }
 

@@ -1,19 +1,22 @@
 //! Explanations: methods as data, scores per label, heat maps over the image.
 
 pub mod explainer;
+mod frame;
 pub mod method;
+mod peak;
+mod pipeline;
 pub mod points;
 pub mod render;
 pub mod scores;
 pub mod segment;
-mod session;
+pub mod stream;
 pub mod words;
 
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use method::{Method, Score};
 pub use points::{PointOptions, Points, Threshold, combined_points, points};
-pub use render::{RenderOutputs, Renderer, plan_render};
+pub use render::Renderer;
 pub use scores::Scores;
 pub use segment::{Classes, SegmentOptions, Segmentation, Segmenter};
-pub use session::{Explanation, LabelMap};
+pub use stream::{DeviceTime, Explanation, LabelMap, Piece, Stream, StreamOptions};
 pub use words::{Sentence, Word, WordScore};

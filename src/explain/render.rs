@@ -1,4 +1,4 @@
-//! One map at image size, with its overlay: the part that depends on the picture's size and not on the model.
+//! Drawing maps that were made on the CPU over an image.
 
 use crate::clip::Image;
 use crate::error::{Error, Result};
@@ -7,43 +7,22 @@ use crate::ops;
 use crate::shape::DType;
 use std::sync::Arc;
 
-/// What [`plan_render`] reads and leaves.
+/// What the plan reads and leaves.
 #[derive(Clone, Debug)]
-pub struct RenderOutputs {
-    /// Input: one map of the grid `[h w]`, f32, to be copied here before the plan runs.
-    pub grid: Tensor,
+struct Outputs {
+    /// Input: one map of the grid `[1, h w]`, f32, to be written before the plan runs.
+    grid: Tensor,
     /// The map at image size, `[1, H, W]`, f32, 0..1.
-    pub map: Tensor,
+    map: Tensor,
     /// The map over the image, packed RGBA8 `[1, H, W]`.
-    pub overlay: Tensor,
-}
-
-/// A plan that resizes one map from `grid` (width, height) to `size` and blends its colours over the source image.
-/// Its source is the image, [`crate::gpu::Source::Rgba8`].
-///
-/// # Errors
-/// Too large for the device.
-pub fn plan_render(gpu: &Arc<Gpu>, grid: [u32; 2], size: [u32; 2]) -> Result<Plan<RenderOutputs>> {
-    let cells = grid[0] * grid[1];
-    let input = gpu.upload("lancet.render.grid", &[1, cells], DType::F32, &vec![0.0f32; cells as usize])?;
-    let mut b = PlanBuilder::new(gpu);
-    let (map, overlay) = b.scope("render", |b| {
-        let image = b.source_rgba8([1, size[1], size[0]])?;
-        let maps = b.import(&input);
-        let map = ops::upsample(b, "upsample", maps, grid, size)?;
-        let overlay = ops::overlay(b, "overlay", map, image)?;
-        Ok((map, overlay))
-    })?;
-    b.keep(map);
-    b.keep(overlay);
-    b.finish(|r| Ok(RenderOutputs { grid: input.clone(), map: r.tensor(map)?, overlay: r.tensor(overlay)? }))
+    overlay: Tensor,
 }
 
 /// Draws maps that were made on the CPU over one image. The plan, the image and the staging are made once.
 #[derive(Debug)]
 pub struct Renderer {
     gpu: Arc<Gpu>,
-    plan: Plan<RenderOutputs>,
+    plan: Plan<Outputs>,
     image: wgpu::Buffer,
     read_map: Readback,
     read_overlay: Readback,
@@ -64,7 +43,7 @@ impl Renderer {
     /// # Errors
     /// Too large for the device.
     pub fn new(gpu: &Arc<Gpu>, grid: [u32; 2], image: &Image<'_>) -> Result<Renderer> {
-        let plan = plan_render(gpu, grid, image.size())?;
+        let plan = plan(gpu, grid, image.size())?;
         let buffer = gpu.buffer("the source image", image.rgba().len() as u64)?;
         gpu.queue.write_buffer(&buffer, 0, image.rgba());
         let (read_map, read_overlay) = (Readback::new(gpu, &plan.outputs().map)?, Readback::new(gpu, &plan.outputs().overlay)?);
@@ -77,7 +56,7 @@ impl Renderer {
     /// A map of another size; the device fails.
     pub async fn draw(&mut self, map: &[f32]) -> Result<Drawn> {
         let grid = &self.plan.outputs().grid;
-        if map.len() * 4 != grid.bytes() as usize {
+        if map.len() as u64 * 4 != grid.bytes() {
             return Err(Error::shape("render", "map", format!("{} cells", grid.bytes() / 4), map.len()));
         }
         self.gpu.queue.write_buffer(grid.buffer(), 0, bytemuck::cast_slice(map));
@@ -87,4 +66,18 @@ impl Renderer {
         self.gpu.submit(encoder)?;
         Ok(Drawn { map: map.floats().await?, overlay: overlay.bytes().await? })
     }
+}
+
+fn plan(gpu: &Arc<Gpu>, grid: [u32; 2], size: [u32; 2]) -> Result<Plan<Outputs>> {
+    let cells = grid[0] * grid[1];
+    let input = gpu.upload("lancet.render.grid", &[1, cells], DType::F32, &vec![0.0f32; cells as usize])?;
+    let mut b = PlanBuilder::new(gpu);
+    let (map, overlay) = b.scope("render", |b| {
+        let image = b.source_rgba8([1, size[1], size[0]])?;
+        let maps = b.import(&input);
+        Ok((ops::upsample(b, "upsample", maps, grid, size)?, ops::overlay_maps(b, "overlay_maps", maps, 0..1, grid, image)?))
+    })?;
+    b.keep(map);
+    b.keep(overlay);
+    b.finish(|r| Ok(Outputs { grid: input.clone(), map: r.tensor(map)?, overlay: r.tensor(overlay)? }))
 }

@@ -29,6 +29,8 @@ pub struct Caps {
     pub subgroups: Option<[u32; 2]>,
     /// Timestamps around compute passes.
     pub timestamps: bool,
+    /// Timestamps between any two commands: whole submits can be timed.
+    pub encoder_timestamps: bool,
 }
 
 impl Caps {
@@ -50,13 +52,17 @@ impl Caps {
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            encoder_timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS),
         }
     }
 
     /// Features and limits worth requesting from an adapter: optional features that exist, and its own sizes.
     /// lancet runs on a device made with `Limits::default()` and no feature, too.
     pub fn wants(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
-        let optional = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let optional = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP;
         let theirs = adapter.limits();
         let limits = wgpu::Limits {
             max_buffer_size: theirs.max_buffer_size,

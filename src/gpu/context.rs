@@ -138,6 +138,16 @@ impl Gpu {
         self.wait("a run")
     }
 
+    /// Blocks until this submit is done, while later ones run on. On the web this returns at once.
+    pub(crate) fn wait_for(&self, submit: wgpu::SubmissionIndex) -> Result<()> {
+        match self.device.poll(wgpu::PollType::Wait { submission_index: Some(submit), timeout: None }) {
+            Ok(_) => Ok(()),
+            // A lost device takes no submits, and then knows nothing of this one.
+            Err(_) if is_lost(&self.device) => Err(Error::DeviceLost { what: "a run".into() }),
+            Err(e) => Err(Error::Gpu { what: "a run".into(), message: e.to_string() }),
+        }
+    }
+
     /// Blocks until everything submitted is done. On the web this returns at once: await the readback instead.
     pub(crate) fn wait(&self, what: &str) -> Result<()> {
         match self.device.poll(wgpu::PollType::wait_indefinitely()) {

@@ -3,6 +3,7 @@
 pub mod arena;
 pub(crate) mod binding;
 pub(crate) mod builder;
+pub mod busy;
 pub mod caps;
 pub mod context;
 pub mod kernel;
@@ -13,6 +14,7 @@ pub mod tensor;
 
 pub use binding::Source;
 pub use builder::{PlanBuilder, Resolved, Value};
+pub use busy::BusyClock;
 pub use caps::Caps;
 pub use context::Gpu;
 pub use plan::{Memory, Plan, Step};

@@ -29,20 +29,7 @@ impl Readback {
     /// Out of memory.
     pub fn new(gpu: &Gpu, tensor: &Tensor) -> Result<Readback> {
         let bytes = tensor.bytes();
-        refuse_lost(&gpu.device, "a readback")?;
-        let staging = checked(
-            &gpu.device,
-            || format!("allocating a staging buffer of {bytes} bytes"),
-            || {
-                gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("lancet.readback"),
-                    size: bytes,
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                })
-            },
-        )?;
-        Ok(Readback { staging, tensor: tensor.clone() })
+        Ok(Readback { staging: staging(gpu, bytes)?, tensor: tensor.clone() })
     }
 
     /// Records the copy; the mapping starts with the host's submit of `encoder`.
@@ -51,32 +38,57 @@ impl Readback {
     /// None today; kept so that a busy staging buffer can be reported.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Pending> {
         encoder.copy_buffer_to_buffer(self.tensor.buffer(), 0, &self.staging, 0, self.tensor.bytes());
-        let (sender, mapped) = oneshot::channel();
-        encoder.map_buffer_on_submit(&self.staging, wgpu::MapMode::Read, .., move |result| {
-            // The receiver may be gone: a caller may drop a read that it no longer needs.
-            let _ = sender.send(result);
-        });
-        Ok(Pending { staging: self.staging.clone(), dtype: self.tensor.dtype(), mapped })
+        Ok(Pending::of(encoder, &self.staging, self.tensor.dtype()))
     }
 }
 
+/// A buffer that results are copied into and the CPU reads from. The device must not be lost.
+pub(crate) fn staging(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer> {
+    refuse_lost(&gpu.device, "a readback")?;
+    checked(
+        &gpu.device,
+        || format!("allocating a staging buffer of {bytes} bytes"),
+        || {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("lancet.readback"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        },
+    )
+}
+
 impl Pending {
+    /// The mapping of a staging buffer, from the submit of `encoder` on; what is copied into it is the caller's.
+    pub(crate) fn of(encoder: &wgpu::CommandEncoder, staging: &wgpu::Buffer, dtype: DType) -> Pending {
+        let (sender, mapped) = oneshot::channel();
+        encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, .., move |result| {
+            // The receiver may be gone: a caller may drop a read that it no longer needs.
+            let _ = sender.send(result);
+        });
+        Pending { staging: staging.clone(), dtype, mapped }
+    }
+
     /// The raw bytes.
     ///
     /// # Errors
     /// The device was lost, or the encoder was never submitted.
     pub async fn bytes(self) -> Result<Vec<u8>> {
+        self.look(<[u8]>::to_vec).await
+    }
+
+    /// Shows the raw bytes without a copy of them.
+    pub(crate) async fn look<R>(self, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
         // wgpu drops the callback in either case and does not tell which.
         let lost = || Error::DeviceLost { what: "a readback, or the copy was never submitted".into() };
         self.mapped.await.map_err(|_| lost())?.map_err(|_| lost())?;
-        let bytes = self
-            .staging
-            .slice(..)
-            .get_mapped_range()
-            .map_err(|e| Error::Gpu { what: "a readback".into(), message: e.to_string() })?
-            .to_vec();
+        let seen = {
+            let lost = |e: wgpu::MapRangeError| Error::Gpu { what: "a readback".into(), message: e.to_string() };
+            look(&self.staging.slice(..).get_mapped_range().map_err(lost)?)
+        };
         self.staging.unmap();
-        Ok(bytes)
+        Ok(seen)
     }
 
     /// The elements as f32; halves are widened.

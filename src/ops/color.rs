@@ -2,22 +2,24 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{load_texture as load_kernel, overlay as overlay_kernel, overlay_texture as texture_kernel};
+use crate::gpu::kernel::kernels::{load_texture as load_kernel, overlay_maps as overlay_kernel, overlay_texture as texture_kernel};
 use crate::gpu::{PlanBuilder, Value};
+use crate::ops::resize::check_planes;
 use crate::ops::{expect_dtype, fold_threads};
 use crate::shape::DType;
+use std::ops::Range;
 
-/// JET colours of a map `[H, W]` in 0..1 over its image, packed RGBA8 `[H, W]` -> packed RGBA8, opaque.
+/// Maps `planes` of `[P, h w]` in 0..1, a grid `from` (width, height), as JET colours over their image, packed RGBA8
+/// `[1, H, W]` -> packed RGBA8 `[Q, H, W]`, opaque. Resized as [`crate::ops::upsample`] does.
 ///
 /// # Errors
-/// Sizes that differ.
-pub fn overlay(b: &mut PlanBuilder, name: &str, map: Value, image: Value) -> Result<Value> {
-    expect_dtype("overlay", "map", map.dtype(), DType::F32)?;
-    expect_dtype("overlay", "image", image.dtype(), DType::U32)?;
-    if map.shape().elements() != image.shape().elements() {
-        return Err(Error::shape("overlay", "map", image.shape(), map.shape()));
-    }
-    let out = b.value(image.shape().dims(), DType::U32)?;
+/// Shapes that do not fit, planes that are not there.
+pub fn overlay_maps(b: &mut PlanBuilder, name: &str, maps: Value, planes: Range<u32>, from: [u32; 2], image: Value) -> Result<Value> {
+    const OP: &str = "overlay_maps";
+    expect_dtype(OP, "image", image.dtype(), DType::U32)?;
+    let &[1, height, width] = image.shape().dims() else { return Err(Error::shape(OP, "image", "[1, H, W]", image.shape())) };
+    let count = check_planes(OP, maps, &planes, from)?;
+    let out = b.value(&[count, height, width], DType::U32)?;
     let pixels = image.shape().elements();
     let workgroups = fold_threads(b, pixels);
     b.dispatch(
@@ -27,10 +29,18 @@ pub fn overlay(b: &mut PlanBuilder, name: &str, map: Value, image: Value) -> Res
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: overlay_kernel::Params { pixels: pixels as u32, ..Default::default() },
-            args: &[Arg::Value(map), Arg::Value(image), Arg::Value(out)],
+            params: overlay_kernel::Params {
+                from_width: from[0],
+                from_height: from[1],
+                width,
+                height,
+                first: planes.start,
+                planes: count,
+                ..Default::default()
+            },
+            args: &[Arg::Value(maps), Arg::Value(image), Arg::Value(out)],
             workgroups,
-            flops: 20 * pixels,
+            flops: 28 * out.shape().elements(),
         },
     )?;
     Ok(out)

@@ -13,14 +13,14 @@ mod segment;
 mod trie;
 
 pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
-pub use color::{load_texture, overlay, overlay_texture};
+pub use color::{load_texture, overlay_maps, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
 pub use norm::{Merge, l2_normalize, layer_norm};
-pub use resize::{normalize, resize_u8, upsample, upsample_rows};
+pub use resize::{normalize, resize_u8, upsample, upsample_part};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 
 use crate::error::{Error, Result};

@@ -91,24 +91,28 @@ pub fn normalize(b: &mut PlanBuilder, name: &str, rgba: Value, mean: [f32; 3], s
 /// # Errors
 /// Shapes that do not fit.
 pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2]) -> Result<Value> {
-    upsample_rows(b, name, maps, from, to, 0..to[1])
+    let planes = planes_of("upsample", maps, from)?;
+    upsample_part(b, name, maps, from, to, 0..planes, 0..to[1])
 }
 
-/// As [`upsample`], of which only some rows are made: `[P, rows, W]`.
+/// As [`upsample`], of some maps and some rows: `[Q, R, W]`, Q the length of `planes`, R that of `rows`.
 ///
 /// # Errors
-/// Shapes that do not fit, rows beyond the last.
-pub fn upsample_rows(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2], rows: Range<u32>) -> Result<Value> {
-    expect_dtype("upsample", "maps", maps.dtype(), DType::F32)?;
-    let cells = u64::from(from[0]) * u64::from(from[1]);
-    if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
-        return Err(Error::shape("upsample", "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
-    }
+/// Shapes that do not fit, planes or rows that are not there.
+pub fn upsample_part(
+    b: &mut PlanBuilder,
+    name: &str,
+    maps: Value,
+    from: [u32; 2],
+    to: [u32; 2],
+    planes: Range<u32>,
+    rows: Range<u32>,
+) -> Result<Value> {
+    let count = check_planes("upsample", maps, &planes, from)?;
     if rows.is_empty() || rows.end > to[1] {
         return Err(Error::shape("upsample", "rows", format!("some of 0..{}", to[1]), format!("{rows:?}")));
     }
-    let planes = (maps.shape().elements() / cells) as u32;
-    let y = b.value(&[planes, rows.end - rows.start, to[0]], DType::F32)?;
+    let y = b.value(&[count, rows.end - rows.start, to[0]], DType::F32)?;
     let total = y.shape().elements();
     let workgroups = fold_threads(b, total);
     b.dispatch(
@@ -124,6 +128,7 @@ pub fn upsample_rows(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2
                 from_height: from[1],
                 to_width: to[0],
                 to_height: to[1],
+                first: planes.start,
                 first_row: rows.start,
                 rows: rows.end - rows.start,
                 ..Default::default()
@@ -134,4 +139,24 @@ pub fn upsample_rows(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2
         },
     )?;
     Ok(y)
+}
+
+/// How many planes of `from` (width, height) the maps are.
+fn planes_of(op: &'static str, maps: Value, from: [u32; 2]) -> Result<u32> {
+    let cells = u64::from(from[0]) * u64::from(from[1]);
+    if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
+        return Err(Error::shape(op, "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
+    }
+    Ok((maps.shape().elements() / cells) as u32)
+}
+
+/// How many of the `[P, h w]` maps of a grid `from` are meant by `planes`.
+pub(super) fn check_planes(op: &'static str, maps: Value, planes: &Range<u32>, from: [u32; 2]) -> Result<u32> {
+    expect_dtype(op, "maps", maps.dtype(), DType::F32)?;
+    let cells = u64::from(from[0]) * u64::from(from[1]);
+    let needed = u64::from(planes.end) * cells;
+    if planes.is_empty() || cells == 0 || maps.shape().elements() < needed || !maps.shape().elements().is_multiple_of(cells) {
+        return Err(Error::shape(op, "maps", format!("planes of {}x{}, {planes:?} among them", from[0], from[1]), maps.shape()));
+    }
+    Ok(planes.end - planes.start)
 }

@@ -32,7 +32,7 @@ pub fn upsample(maps: &[f32], planes: usize, from: [usize; 2], to: [usize; 2]) -
 }
 
 /// The two samples output `i` lies between, and how far it is on the way from the first to the second.
-fn neighbours(i: usize, from: usize, to: usize) -> (usize, usize, f64) {
+pub(crate) fn neighbours(i: usize, from: usize, to: usize) -> (usize, usize, f64) {
     let source = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
     let first = (source as usize).min(from - 1);
     (first, (first + 1).min(from - 1), source - first as f64)

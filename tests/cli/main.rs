@@ -3,8 +3,8 @@
 
 mod bad_input;
 mod files;
-mod resnet;
 mod points;
+mod resnet;
 mod results;
 mod words;
 

@@ -8,3 +8,4 @@ mod errors;
 mod host;
 mod lifetime;
 mod recording;
+mod stream;

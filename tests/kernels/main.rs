@@ -47,7 +47,7 @@ cases! {
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
-    pixels: resize_u8 normalize overlay load_texture overlay_texture;
+    pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
     rows: layer_norm l2_normalize activation;
     segments: stitch pamr_weights pamr segment;
 }

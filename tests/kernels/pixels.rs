@@ -62,17 +62,50 @@ fn heat(count: usize) -> Vec<f32> {
         .collect()
 }
 
-pub fn overlay(case: &Case) {
+pub fn overlay_maps(case: &Case) {
+    let upload_image = |size: [u32; 2], rgba: &[u8]| upload_u32(case.rig, &[1, size[1], size[0]], &packed(rgba));
+    // A grid as fine as the picture is not resized: exact.
     for size in [[1u32, 1u32], [7, 5], [50, 77], [257, 197]] {
         let count = (size[0] * size[1]) as usize;
         let (map, rgba) = (heat(count), Random::new(4).bytes(count * 4));
-        let (mt, it) =
-            (upload(case.rig, &[1, size[1], size[0]], DType::F32, &map), upload_u32(case.rig, &[1, size[1], size[0]], &packed(&rgba)));
+        let (mt, it) = (upload(case.rig, &[1, size[0] * size[1]], DType::F32, &map), upload_image(size, &rgba));
         let got = run(case.rig, |b| {
             let (map, image) = (b.import(&mt), b.import(&it));
-            ops::overlay(b, "y", map, image)
+            ops::overlay_maps(b, "y", map, 0..1, size, image)
         });
         case.exact(&format!("{size:?}"), &got, &packed(&reference::overlay(&map, &rgba)));
+    }
+    // Resized, and some of several maps.
+    let table = [
+        (3u32, 0..3u32, [7u32, 7u32], [224u32, 224u32]),
+        (5, 2..4, [14, 9], [37, 101]),
+        (2, 1..2, [16, 16], [5, 3]),
+        (59, 50..59, [7, 7], [50, 77]),
+        (1, 0..1, [5, 3], [2049, 2050]), // 65,633 workgroups: folded
+    ];
+    for (planes, some, from, to) in table {
+        let cells = (from[0] * from[1]) as usize;
+        let maps: Vec<f32> =
+            Random::new(u64::from(to[0])).floats(planes as usize * cells, 0.5, DType::F32).iter().map(|v| v + 0.5).collect();
+        let rgba = Random::new(6).bytes((to[0] * to[1]) as usize * 4);
+        let (mt, it) = (upload(case.rig, &[planes, cells as u32], DType::F32, &maps), upload_image(to, &rgba));
+        let got = run(case.rig, |b| {
+            let (maps, image) = (b.import(&mt), b.import(&it));
+            ops::overlay_maps(b, "y", maps, some.clone(), from, image)
+        });
+        case.ran(&got);
+        assert_eq!(got.shape, [some.end - some.start, to[1], to[0]]);
+        let [f, t] = [from, to].map(|s| s.map(|s| s as usize));
+        let shown = &maps[some.start as usize * cells..some.end as usize * cells];
+        let want = reference::overlay_maps(shown, some.len(), f, &rgba, t);
+        let heat = reference::upsample(shown, some.len(), f, t);
+        // Heat is good to 1e-5 (see `upsample`): where it lies that near a level's edge, either level is right.
+        let edge = |i: usize| (255.0 * f64::from(heat[i]) - (255.0 * f64::from(heat[i])).round()).abs() < 255.0 * 1e-5;
+        let words = got.words();
+        let wrong = words.iter().zip(packed(&want)).enumerate().filter(|&(i, (got, want))| *got != want && !edge(i)).count();
+        let near = (0..words.len()).filter(|&i| edge(i)).count();
+        assert!(near < words.len() / 50, "{}", case.label("the check lets too much pass"));
+        assert_eq!(wrong, 0, "{}", case.label(&format!("{some:?} of {planes} maps {from:?} -> {to:?}: pixels that differ")));
     }
 }
 

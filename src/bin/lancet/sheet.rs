@@ -7,7 +7,7 @@ use image::{RgbaImage, imageops};
 const SIDE: u32 = 320;
 const MARGIN: u32 = 12;
 const CAPTION: u32 = 28;
-const FONT_PX: f32 = 20.0;
+pub const FONT_PX: f32 = 20.0;
 /// Dark text.
 pub const INK: [u8; 3] = [24; 3];
 

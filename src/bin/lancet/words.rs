@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     stages.begin("load", format!("loading {}", args.model.model));
     let loaded = load(&args.model)?;
     let clip = &loaded.clip;
-    let model_size = args.size.of(clip);
+    let model_size = args.size.of(clip, decoded.size());
 
     stages.begin("sentence", "encoding the sentence");
     let sentence = pollster::block_on(Sentence::new(clip, &args.sentence))?;

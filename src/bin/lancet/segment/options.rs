@@ -2,7 +2,6 @@
 
 use crate::args::Size;
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use lancet::clip::ClipConfig;
 use lancet::explain::segment::classes::BACKGROUND;
 use lancet::explain::segment::{Class, Guide, Pamr, Protocol, Short, View};
@@ -64,24 +63,13 @@ fn read_set(set: &str) -> Result<Classes> {
     Classes::parse(&text).with_context(|| set.to_owned())
 }
 
-/// Shape of what the model sees.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Aspect {
-    /// The image's own, with about as many patches as the square
-    Native,
-    /// Squeezed to a square, as CLIP Surgery does
-    Square,
-}
-
 /// How the image goes through the model, and how scores become classes.
 #[derive(Debug, clap::Args)]
 pub struct ViewArgs {
-    /// What the model sees: N or WxH pixels [default: the model's own size, at the image's aspect]
-    #[arg(long, value_name = "N|WxH", help_heading = "View", conflicts_with_all = ["short", "protocol"])]
+    /// What the model sees: N or WxH pixels, or a grid of the image's shape: aspect with as many patches as the model's own,
+    /// aspect:N with as many as a square of N pixels [default: aspect]
+    #[arg(long, value_name = "N|WxH|aspect", help_heading = "View", conflicts_with_all = ["short", "protocol"])]
     size: Option<Size>,
-    /// Shape of what the model sees
-    #[arg(long, value_enum, default_value_t = Aspect::Native, help_heading = "View", conflicts_with_all = ["short", "protocol"])]
-    aspect: Aspect,
     /// Instead: keep the aspect, shorter side N pixels, bilinear, as the published harnesses do
     #[arg(long, value_name = "N", help_heading = "View", conflicts_with = "protocol", value_parser = clap::value_parser!(u32).range(1..=8192))]
     short: Option<u32>,
@@ -159,9 +147,9 @@ impl ViewArgs {
                 crop => View::Windows { short, crop, stride: self.stride.unwrap_or(crop.div_ceil(2)) },
             };
         }
-        match (self.size.map_or([config.image_size(); 2], |s| s.0), self.aspect) {
-            ([w, h], Aspect::Native) if w == h => View::Aspect(w),
-            (size, _) => View::Whole(size),
+        match self.size.unwrap_or(Size::Aspect(None)) {
+            Size::Aspect(side) => View::Aspect(side.unwrap_or(config.image_size())),
+            Size::Fixed(size) => View::Whole(size),
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What depends on a picture's size: the way into the model, and drawing. Planned once a size.
+
+use crate::clip::preprocess::plan_pixels;
+use crate::clip::{ClipConfig, ImageInput, SourceKind};
+use crate::error::Result;
+use crate::explain::peak::Peaks;
+use crate::gpu::{Gpu, Memory, Plan, PlanBuilder, Tensor};
+use crate::ops;
+use crate::shape::DType;
+use std::sync::Arc;
+
+/// Bytes of drawn labels that are read back at once, so that memory depends on neither the labels nor the picture.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// What is drawn for each label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub maps: bool,
+    pub overlays: bool,
+}
+
+/// Plans for pictures of one size.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// (width, height), pixels.
+    pub size: [u32; 2],
+    /// From the packed picture to the model's input `[1, 3, h, w]`.
+    pub prepare: Plan<Tensor>,
+    /// Maps of the grid `[L, N]`; to be copied here before anything is drawn.
+    pub grid: Tensor,
+    /// Reads the picture and `grid`. Piece by piece: its overlays `[Q, H, W]`, then its maps `[Q, H, W]`, as far as wanted.
+    /// A step's output lives until the next step runs.
+    pub draw: Plan<Vec<Tensor>>,
+    /// Labels of a piece, Q; the last one may have fewer.
+    pub piece: u32,
+    /// Steps of a piece.
+    pub steps: usize,
+    pub peaks: Peaks,
+}
+
+impl Frame {
+    /// `size` and `model_size` are (width, height).
+    pub fn new(gpu: &Arc<Gpu>, config: &ClipConfig, size: [u32; 2], model_size: [u32; 2], labels: u32, wanted: Wanted) -> Result<Frame> {
+        let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
+        let mut b = PlanBuilder::new(gpu);
+        let pixels = plan_pixels(&mut b, &input, config)?.pixels;
+        b.keep(pixels);
+        let prepare = b.finish(|r| r.tensor(pixels))?;
+
+        let grid = config.grid(model_size);
+        let cells = grid[0] * grid[1];
+        let maps = gpu.upload("lancet.draw.grid", &[labels, cells], DType::F32, &vec![0.0f32; (labels * cells) as usize])?;
+        let steps = usize::from(wanted.overlays) + usize::from(wanted.maps);
+        let label_bytes = u64::from(size[0]) * u64::from(size[1]) * 4 * (steps as u64).max(1);
+        let piece = if steps == 0 { labels } else { (PIECE_BYTES / label_bytes).clamp(1, u64::from(labels)) as u32 };
+        let mut b = PlanBuilder::new(gpu);
+        let drawn = b.scope("draw", |b| {
+            let image = b.source_rgba8([1, size[1], size[0]])?;
+            let grid_maps = b.import(&maps);
+            let mut drawn = Vec::new();
+            for first in (0..labels).step_by(piece as usize) {
+                let planes = first..(first + piece).min(labels);
+                if wanted.overlays {
+                    drawn.push(ops::overlay_maps(b, "overlay_maps", grid_maps, planes.clone(), grid, image)?);
+                }
+                if wanted.maps {
+                    drawn.push(ops::upsample_part(b, "upsample", grid_maps, grid, size, planes, 0..size[1])?);
+                }
+            }
+            Ok(drawn)
+        })?;
+        let draw = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
+        Ok(Frame { size, prepare, grid: maps, draw, piece, steps, peaks: Peaks::new(grid, size) })
+    }
+
+    /// Bytes of the plans.
+    pub fn memory(&self) -> [Memory; 2] {
+        [self.prepare.memory(), self.draw.memory()]
+    }
+}
