@@ -2,6 +2,7 @@
 
 use crate::clip::preprocess::Image;
 use crate::error::{Error, Result};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -24,42 +25,25 @@ impl Decoded {
     /// No such file, another format, damaged or cut off, or more than [`MAX_PIXELS`].
     pub fn open(path: impl AsRef<Path>) -> Result<Decoded> {
         let path = path.as_ref();
-        let bad = |what: String| Error::Image { path: path.to_owned(), what };
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-        if file.metadata().map_err(|e| Error::io(path, e))?.is_dir() {
-            return Err(bad("is a folder, expected an image file".into()));
-        }
-        let mut reader = BufReader::new(file);
-        let format = ImageReader::new(&mut reader).with_guessed_format().map_err(|e| Error::io(path, e))?.format();
-        let format = format.ok_or_else(|| bad("not an image: expected PNG, JPEG or WebP".into()))?;
-        match format {
-            ImageFormat::Png | ImageFormat::WebP => {}
-            ImageFormat::Jpeg => check_jpeg_end(&mut reader).map_err(bad)?,
-            other => return Err(bad(format!("{other:?} is not read; convert it to PNG, JPEG or WebP"))),
-        }
-        reader.seek(SeekFrom::Start(0)).map_err(|e| Error::io(path, e))?;
-        let mut reader = ImageReader::with_format(reader, format);
-        let mut limits = image::Limits::default();
-        limits.max_alloc = Some(MAX_PIXELS * 8);
-        reader.limits(limits);
-        let damaged = |e: image::ImageError| bad(format!("cannot be decoded: {e}; is the file damaged or cut off?"));
-        let mut decoder = reader.into_decoder().map_err(damaged)?;
-        let (w, h) = decoder.dimensions();
-        if u64::from(w) * u64::from(h) > MAX_PIXELS {
-            return Err(bad(format!(
-                "{w}x{h} is {} megapixels, at most {} are read; scale it down",
-                u64::from(w) * u64::from(h) / 1_000_000,
-                MAX_PIXELS / 1_000_000
-            )));
-        }
-        let orientation = decoder.orientation().map_err(damaged)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+        let (orientation, decoder) = header(path)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(|e| damaged(path, &e))?;
         image.apply_orientation(orientation);
         let mut rgba = image.into_rgba8();
         for pixel in rgba.pixels_mut() {
             flatten(&mut pixel.0);
         }
         Ok(Decoded { size: [rgba.width(), rgba.height()], rgba: rgba.into_raw() })
+    }
+
+    /// (width, height) that [`Decoded::open`] would find, from the file's header.
+    ///
+    /// # Errors
+    /// As far as the header tells, those of [`Decoded::open`].
+    pub fn size_of(path: impl AsRef<Path>) -> Result<[u32; 2]> {
+        use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        let (orientation, decoder) = header(path.as_ref())?;
+        let (w, h) = decoder.dimensions();
+        Ok(if matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH) { [h, w] } else { [w, h] })
     }
 
     /// (width, height), pixels.
@@ -76,6 +60,42 @@ impl Decoded {
     pub fn image(&self) -> Image<'_> {
         Image::trusted(self.size, &self.rgba)
     }
+}
+
+/// Checks all that can be known before pixels are decoded.
+fn header(path: &Path) -> Result<(Orientation, impl ImageDecoder)> {
+    let bad = |what: String| Error::Image { path: path.to_owned(), what };
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    if file.metadata().map_err(|e| Error::io(path, e))?.is_dir() {
+        return Err(bad("is a folder, expected an image file".into()));
+    }
+    let mut reader = BufReader::new(file);
+    let format = ImageReader::new(&mut reader).with_guessed_format().map_err(|e| Error::io(path, e))?.format();
+    let format = format.ok_or_else(|| bad("not an image: expected PNG, JPEG or WebP".into()))?;
+    match format {
+        ImageFormat::Png | ImageFormat::WebP => {}
+        ImageFormat::Jpeg => check_jpeg_end(&mut reader).map_err(bad)?,
+        other => return Err(bad(format!("{other:?} is not read; convert it to PNG, JPEG or WebP"))),
+    }
+    reader.seek(SeekFrom::Start(0)).map_err(|e| Error::io(path, e))?;
+    let mut reader = ImageReader::with_format(reader, format);
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(MAX_PIXELS * 8);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|e| damaged(path, &e))?;
+    let (w, h) = decoder.dimensions();
+    if u64::from(w) * u64::from(h) > MAX_PIXELS {
+        return Err(bad(format!(
+            "{w}x{h} is {} megapixels, at most {} are read; scale it down",
+            u64::from(w) * u64::from(h) / 1_000_000,
+            MAX_PIXELS / 1_000_000
+        )));
+    }
+    Ok((decoder.orientation().map_err(|e| damaged(path, &e))?, decoder))
+}
+
+fn damaged(path: &Path, e: &image::ImageError) -> Error {
+    Error::Image { path: path.to_owned(), what: format!("cannot be decoded: {e}; is the file damaged or cut off?") }
 }
 
 /// Over white, rounded.

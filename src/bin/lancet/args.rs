@@ -98,6 +98,11 @@ impl SizeArg {
         self.or(clip, image, clip.config().image_size())
     }
 
+    /// What the model sees of every image, if that is the same for all.
+    pub fn fixed(&self, clip: &Clip) -> Option<[u32; 2]> {
+        (!matches!(self.size, Some(Size::Aspect(_)))).then(|| self.of(clip, [1, 1]))
+    }
+
     /// As [`SizeArg::of`] where the default size is a square of side `default`.
     pub fn or(&self, clip: &Clip, image: [u32; 2], default: u32) -> [u32; 2] {
         let patch = clip.config().patch;

@@ -22,18 +22,27 @@ pub fn images(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// True for one plain file: no folder, no pattern.
+pub fn is_single(given: &[PathBuf]) -> bool {
+    matches!(given, [path] if !path.is_dir() && (path.exists() || !is_pattern(path)))
+}
+
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
 fn one(path: &Path) -> Result<Vec<PathBuf>> {
     let complaint = || path.display().to_string();
     if path.is_dir() {
         let entries = std::fs::read_dir(path).with_context(complaint)?;
         let mut files = entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().with_context(complaint)?;
-        files.retain(|f| f.is_file() && is_image(f));
+        files.retain(|f| f.is_file() && has_image_ending(f));
         files.sort();
         return Ok(files);
     }
     let text = path.to_string_lossy();
     // A file whose name merely looks like a pattern comes first.
-    if path.exists() || !text.contains(['*', '?', '[']) {
+    if path.exists() || !is_pattern(path) {
         return Ok(vec![path.to_owned()]);
     }
     let paths = glob::glob(&text).with_context(complaint)?;
@@ -41,7 +50,8 @@ fn one(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().filter(|f| f.is_file()).collect())
 }
 
-fn is_image(path: &Path) -> bool {
+/// True for the endings that are taken from a folder.
+pub fn has_image_ending(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 

@@ -1,52 +1,120 @@
 //! Results to files: each under a temporary name first, all renamed together at the end, or nothing is left behind.
+//! Temporary files lie in a hidden folder beside the results. The next run removes those of a run that was killed.
 
 use anyhow::{Context, Result};
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 use npyz::WriterBuilder;
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::{NamedTempFile, TempDir, TempPath};
+
+/// How the folders begin in which files wait for their names.
+const STAGING: &str = ".lancet-";
 
 /// A folder that is being filled.
 #[derive(Debug)]
 pub struct OutDir {
     path: PathBuf,
-    /// Folders that did not exist before, innermost first.
+    /// Folders that did not exist before, innermost first; they go again if nothing comes into them.
     created: Vec<PathBuf>,
-    staged: Vec<(NamedTempFile, PathBuf)>,
+    filled: AtomicBool,
+    staged: Vec<(TempPath, String)>,
+    /// `None` only while dropping.
+    staging: Option<Staging>,
+}
+
+/// Where files wait, inside the folder they are for, and a lock that tells the living from the dead.
+#[derive(Debug)]
+struct Staging {
+    folder: TempDir,
+    _lock: File,
 }
 
 impl OutDir {
-    /// Makes the folder if it is not there, and makes sure that it can be written.
+    /// Makes the folder if it is not there, and makes sure that it can be written. What a killed program left in it goes.
     pub fn open(path: &Path) -> Result<OutDir> {
         let created: Vec<PathBuf> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Path::to_owned).collect();
-        let out = OutDir { path: path.to_owned(), created, staged: Vec::new() };
+        let mut out = OutDir { path: path.to_owned(), created, filled: AtomicBool::new(false), staged: Vec::new(), staging: None };
         let complaint = || format!("output folder {}", path.display());
         std::fs::create_dir_all(path).with_context(complaint)?;
-        NamedTempFile::new_in(path).with_context(complaint)?;
+        clean(path);
+        let folder = tempfile::Builder::new().prefix(STAGING).tempdir_in(path).with_context(complaint)?;
+        // Nobody looks for it under this name: it is locked when it gets its own.
+        let [new, name] = ["new", "lock"].map(|n| folder.path().join(n));
+        let lock = File::create_new(&new).with_context(complaint)?;
+        // Where files cannot be locked, nobody can clean either.
+        let _ = lock.try_lock();
+        std::fs::rename(&new, &name).with_context(complaint)?;
+        out.staging = Some(Staging { folder, _lock: lock });
         Ok(out)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file that has no name yet; dropped, it is gone.
+    pub fn temporary(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<TempPath> {
+        let folder = self.staging.as_ref().map_or(self.path.as_path(), |s| s.folder.path());
+        let file = NamedTempFile::new_in(folder)?;
+        share(&file);
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        // Closed now: a set of many files must not need as many handles.
+        Ok(writer.into_inner().map_err(|e| e.into_error())?.into_temp_path())
+    }
+
+    /// Gives files their names in the folder, in this order; `/` makes folders.
+    pub fn keep(&self, files: Vec<(TempPath, String)>) -> Result<()> {
+        for (file, name) in files {
+            let target = self.path.join(&name);
+            let complaint = || target.display().to_string();
+            self.filled.store(true, Ordering::Relaxed);
+            if name.contains('/')
+                && let Some(folder) = target.parent()
+            {
+                std::fs::create_dir_all(folder).with_context(complaint)?;
+            }
+            file.persist(&target).map_err(|e| e.error).with_context(complaint)?;
+        }
+        Ok(())
     }
 
     /// Stages a file; its final path.
     pub fn stage(&mut self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         let target = self.path.join(name);
-        let complaint = || target.display().to_string();
-        let file = NamedTempFile::new_in(&self.path).with_context(complaint)?;
-        let mut writer = BufWriter::new(file);
-        write(&mut writer).with_context(complaint)?;
-        let file = writer.into_inner().map_err(|e| e.into_error()).with_context(complaint)?;
-        self.staged.push((file, target.clone()));
+        let file = self.temporary(write).with_context(|| target.display().to_string())?;
+        self.staged.push((file, name.to_owned()));
         Ok(target)
     }
 
     /// Gives all staged files their names.
     pub fn commit(mut self) -> Result<()> {
-        for (file, target) in std::mem::take(&mut self.staged) {
-            share(&file);
-            file.persist(&target).map_err(|e| e.error).with_context(|| target.display().to_string())?;
+        let staged = std::mem::take(&mut self.staged);
+        self.keep(staged)
+    }
+}
+
+/// Removes what programs that are no more left behind: their lock is free.
+fn clean(path: &Path) {
+    let Ok(entries) = std::fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(STAGING) || !folder.is_dir() {
+            continue;
         }
-        self.created.clear();
-        Ok(())
+        // Held until the folder is gone. One without a lock is being made just now, or its maker died in that moment.
+        let dead = match File::open(folder.join("lock")) {
+            Ok(lock) => lock.try_lock().is_ok().then_some(lock),
+            Err(_) => None,
+        };
+        if dead.is_some() {
+            let _ = std::fs::remove_dir_all(&folder);
+        }
     }
 }
 
@@ -64,9 +132,12 @@ fn share(file: &NamedTempFile) {
 impl Drop for OutDir {
     fn drop(&mut self) {
         self.staged.clear();
-        for folder in &self.created {
-            // Only empty folders go; a failure leaves one behind and is not worth hiding the real error for.
-            let _ = std::fs::remove_dir(folder);
+        self.staging = None;
+        if !self.filled.load(Ordering::Relaxed) {
+            for folder in &self.created {
+                // Only empty folders go; a failure leaves one behind and is not worth hiding the real error for.
+                let _ = std::fs::remove_dir(folder);
+            }
         }
     }
 }
@@ -83,6 +154,14 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>)
 /// RGBA pixels as PNG.
 pub fn png(writer: &mut dyn Write, rgba: &[u8], [width, height]: [u32; 2]) -> Result<()> {
     PngEncoder::new(writer).write_image(rgba, width, height, ExtendedColorType::Rgba8)?;
+    Ok(())
+}
+
+/// Opaque RGBA pixels as PNG, without the alpha. Of the fast settings, the one with the smallest files.
+pub fn png_opaque(writer: &mut dyn Write, rgba: &[u8], [width, height]: [u32; 2]) -> Result<()> {
+    let rgb: Vec<u8> = rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+    let encoder = PngEncoder::new_with_quality(writer, CompressionType::Fast, FilterType::Paeth);
+    encoder.write_image(&rgb, width, height, ExtendedColorType::Rgb8)?;
     Ok(())
 }
 
@@ -131,5 +210,25 @@ mod tests {
         out.stage("x", |w| Ok(w.write_all(b"1")?)).unwrap();
         out.commit().unwrap();
         assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_the_dead_are_cleaned_up_after() {
+        let base = tempfile::tempdir().unwrap();
+        let living = OutDir::open(base.path()).unwrap();
+        let file = living.temporary(|w| Ok(w.write_all(b"1")?)).unwrap();
+        // A program that was killed: its folder is there, its lock is not held.
+        let dead = base.path().join(".lancet-dead");
+        std::fs::create_dir(&dead).unwrap();
+        std::fs::write(dead.join("lock"), "").unwrap();
+        std::fs::write(dead.join("half"), "half a picture").unwrap();
+        std::fs::create_dir(base.path().join(".lancet-of-the-user")).unwrap();
+        let other = OutDir::open(base.path()).unwrap();
+        assert!(!dead.exists() && file.exists() && base.path().join(".lancet-of-the-user").exists());
+        drop(other);
+        living.keep(vec![(file, "below/name".into())]).unwrap();
+        drop(living);
+        assert_eq!(std::fs::read(base.path().join("below/name")).unwrap(), b"1");
+        assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 2, "the result's folder and the user's");
     }
 }

@@ -35,6 +35,19 @@ impl Stages {
         self.bar.set_message(message.into());
     }
 
+    /// From now on a bar: so many things to do. The bar may be moved by any thread.
+    pub fn count(&self, things: u64, name: &str) -> ProgressBar {
+        if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:32}} {{pos}} of {{len}} {name}, {{elapsed}}, {{eta}} left {{msg}}"))
+        {
+            self.bar.set_style(style);
+        }
+        self.bar.set_message("");
+        self.bar.set_position(0);
+        self.bar.set_length(things);
+        self.bar.reset_eta();
+        self.bar.clone()
+    }
+
     fn end_current(&mut self) {
         if let Some((name, since)) = self.current.take() {
             let ms = since.elapsed().as_secs_f64() * 1e3;
