@@ -57,7 +57,8 @@ fn images() {
     refused(nothing, &["explain", "nowhere.png", "cat"], &["nowhere.png", "No such file"]);
     refused(|f| fs::write(f.join("text.png"), "hello").unwrap(), &["explain", "text.png", "cat"], &["text.png", "not an image"]);
     refused(|f| fs::write(f.join("empty.png"), "").unwrap(), &["explain", "empty.png", "cat"], &["empty.png", "not an image"]);
-    refused(nothing, &["explain", ".", "cat"], &["folder"]);
+    refused(|f| fs::create_dir(f.join("empty")).unwrap(), &["explain", "empty", "cat"], &["empty", "no image here"]);
+    refused(nothing, &["explain", "*.jpg", "cat"], &["*.jpg", "no image here"]);
     let cut_png = |f: &Path| {
         let bytes = fs::read(scene()).unwrap();
         fs::write(f.join("cut.png"), &bytes[..bytes.len() / 2]).unwrap();
@@ -90,6 +91,10 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn labels_texts_and_options() {
     refused(nothing, &["explain", "scene.png"], &["no labels"]);
     refused(nothing, &["explain", "scene.png", "cat", "cat"], &["\"cat\"", "twice"]);
+    refused(nothing, &["explain", "scene.png", "--", "cat", "cat"], &["\"cat\"", "twice"]);
+    refused(nothing, &["explain", "scene.png", "cat", "scene.png"], &["looks like an image", "--label"]);
+    refused(nothing, &["explain", "scene.png", "dog", "-l", "cat"], &["\"dog\"", "no such file", "--label"]);
+    refused(|f| fs::create_dir(f.join("cat")).unwrap(), &["explain", "scene.png", "cat"], &["could be a label or the file or folder"]);
     refused(|f| fs::write(f.join("l.txt"), "# none\n\n").unwrap(), &["explain", "scene.png", "--labels", "l.txt"], &["no labels"]);
     refused(nothing, &["explain", "scene.png", "--labels", "missing.txt"], &["missing.txt"]);
     let long = "word ".repeat(100);

@@ -5,6 +5,7 @@ mod bad_input;
 mod files;
 mod points;
 mod resnet;
+mod many;
 mod results;
 mod words;
 

@@ -38,7 +38,8 @@ fn explain_writes_maps_sheet_and_report() {
     let report: serde_json::Value = serde_json::from_slice(&fs::read(out.join("scene.json")).unwrap()).unwrap();
     let (x, y) = (report["labels"][1]["peak"]["x"].as_u64().unwrap(), report["labels"][1]["peak"]["y"].as_u64().unwrap());
     let strongest = map.iter().copied().fold(f32::MIN, f32::max);
-    assert_eq!(map[(y * 480 + x) as usize], strongest, "the peak is where the map is largest");
+    // To a rounding: the peak is found on the grid.
+    assert!((map[(y * 480 + x) as usize] - strongest).abs() < 1e-6, "the peak is where the map is largest");
     // The scene's mask: teddy bear is object 4 (weights/demo/scene.json).
     let masks = image::open(root().join("weights/demo/scene.masks.png")).unwrap().to_luma8();
     assert_eq!(masks.get_pixel(x as u32, y as u32).0[0], 4, "the peak lies on the object");
