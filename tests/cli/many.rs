@@ -31,7 +31,8 @@ fn counts(out: &Path) -> (u64, u64, u64) {
 fn a_folder_gives_what_single_images_give() {
     let folder = tempfile::tempdir().unwrap();
     photos(folder.path(), "photos", 5);
-    let said = succeed(folder.path(), ["explain", "photos", "house", "moon", "--out", "many", "--npy", "--alpha", "--json", "--batch", "2"]);
+    let said =
+        succeed(folder.path(), ["explain", "photos", "house", "moon", "--out", "many", "--npy", "--alpha", "--json", "--batch", "2"]);
     assert!(said.contains("5 explained") && said.contains("GPU busy"), "{said}");
     assert_eq!(counts(&folder.path().join("many")), (5, 0, 0));
     let run = report(&folder.path().join("many"));

@@ -100,11 +100,14 @@ pub fn overlay_maps(case: &Case) {
         let want = reference::overlay_maps(shown, some.len(), f, &rgba, t);
         let heat = reference::upsample(shown, some.len(), f, t);
         // Heat is good to 1e-5 (see `upsample`): where it lies that near a level's edge, either level is right.
-        let edge = |i: usize| (255.0 * f64::from(heat[i]) - (255.0 * f64::from(heat[i])).round()).abs() < 255.0 * 1e-5;
+        let edge = |i: usize| {
+            let level = 255.0 * f64::from(heat[i]);
+            (-0.01..255.01).contains(&level) && (level - level.round()).abs() < 255.0 * 1e-5
+        };
         let words = got.words();
         let wrong = words.iter().zip(packed(&want)).enumerate().filter(|&(i, (got, want))| *got != want && !edge(i)).count();
         let near = (0..words.len()).filter(|&i| edge(i)).count();
-        assert!(near < words.len() / 50, "{}", case.label("the check lets too much pass"));
+        assert!(near <= 2 + words.len() / 50, "{}", case.label("the check lets too much pass"));
         assert_eq!(wrong, 0, "{}", case.label(&format!("{some:?} of {planes} maps {from:?} -> {to:?}: pixels that differ")));
     }
 }

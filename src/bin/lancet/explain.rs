@@ -17,6 +17,9 @@ use lancet::{Explainer, Method, Stream, StreamOptions};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Pieces that the device may be ahead: enough to bridge the writing of a contact sheet.
+const IN_FLIGHT: u32 = 8;
+
 /// Show where a CLIP sees each label: overlays, contact sheets, raw maps
 ///
 /// Example: lancet explain photo.jpg "dog" "bench" "sky" --out maps
@@ -92,7 +95,8 @@ impl Args {
 
     /// For this many images.
     fn stream<'a>(&self, explainer: &'a Explainer, model_size: [u32; 2], images: usize) -> Result<Stream<'a>> {
-        let options = StreamOptions { batch: self.batch, maps: self.alpha || self.npy, ..StreamOptions::new(model_size) };
+        let options =
+            StreamOptions { batch: self.batch, in_flight: IN_FLIGHT, maps: self.alpha || self.npy, ..StreamOptions::new(model_size) };
         let stream = explainer.stream(options)?;
         // A batch that never fills is memory for nothing.
         match u32::try_from(images) {

@@ -89,7 +89,7 @@ pub fn run(stream: &mut Stream<'_>, jobs: Vec<Job>, target: &Target<'_>) -> Resu
             scope.spawn(|| decode(&jobs, pictures_in, target.kinds, &shared));
         }
         drop(pictures_in);
-        let (work_in, work) = sync_channel(writers);
+        let (work_in, work) = sync_channel(2 * writers);
         let work = Arc::new(Mutex::new(work));
         for _ in 0..writers {
             let work = work.clone();
