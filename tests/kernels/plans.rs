@@ -2,7 +2,7 @@
 
 use crate::common::{Random, default_rig, plan, poison, record_and_read, rigs, run, sum_of, upload};
 use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
-use lancet::ops::{self, AttentionArgs, MatmulArgs, Residual, Tiles};
+use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Residual, Tiles};
 use lancet::reference::{self, Activation, Heads, Projection};
 use lancet::shape::DType;
 use lancet::{Error, Result};
@@ -113,11 +113,27 @@ fn shapes_that_do_not_fit_are_refused() {
         let qkv = b.import(&x);
         ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: Heads { heads, size }, scale: 1.0, causal: false, paths })
     };
+    let conv = |b: &mut PlanBuilder, size| {
+        let x = Map { value: b.import(&x), images: 1, size };
+        Ok(ops::conv3x3(b, "y", x, &weight, &weight, Activation::Relu)?.value)
+    };
     let table: Vec<(&str, Build<'_>)> = vec![
         ("matmul", Box::new(|b| product(b, &x))),
         ("matmul", Box::new(|b| product(b, &odd))),
         ("attention", Box::new(|b| heads(b, 1, 4, &[QK]))),
         ("attention", Box::new(|b| Tiles::equal(b.gpu(), 1, 0).and_then(|_| heads(b, 1, 4, &[])))),
+        // Two rows are no map of 3 x 1 pixels; 12 columns of weights are not nine taps of 8; one row cannot be halved.
+        ("conv3x3", Box::new(|b| conv(b, [3, 1]))),
+        ("conv3x3", Box::new(|b| conv(b, [2, 1]))),
+        (
+            "avg_pool",
+            Box::new(|b| {
+                let x = Map { value: b.import(&x), images: 1, size: [2, 1] };
+                Ok(ops::avg_pool(b, "y", x)?.value)
+            }),
+        ),
+        // Unit values are the fourth column block.
+        ("attention", Box::new(|b| heads(b, 1, 4, &[(Projection::UnitValue, Projection::UnitValue)]))),
         (
             "activation",
             Box::new(|b| {

@@ -51,6 +51,7 @@ fn resnets() {
     resnet::from_the_picture(&golden).unwrap();
     resnet::intended(&golden).unwrap();
     resnet::values_alone(&golden).unwrap();
+    resnet::methods_for_blocks_are_refused(&golden).unwrap();
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::steps::{engine, inspect, upload};
 use lancet::clip::decode::Decoded;
 use lancet::clip::positions::resample_positions;
 use lancet::clip::preprocess::plan_pixels;
-use lancet::clip::{Clip, ImageInput, Labels, LoadOptions, PositionRule, SourceKind};
-use lancet::explain::Method;
+use lancet::clip::{Clip, ImageInput, Labels, LoadOptions, PositionRule, SourceKind, VisionPath};
+use lancet::explain::{Explainer, Method};
 use lancet::gpu::{PlanBuilder, Source, Tensor};
 use lancet::reference::{self, Activation, Projection, Segment};
 use lancet::shape::DType;
@@ -111,4 +111,16 @@ pub fn values_alone(golden: &Golden) -> Result<(), String> {
     let part = |name: &str| clip.weights().floats(&Stored::Plain(format!("visual.attnpool.c_proj.{name}")), "").unwrap();
     let want = reference::matmul(&values, &part("weight"), [17, width, embed], Some(&part("bias")), Activation::None, None);
     compare("values alone", stage("vision.features")?, &want, STAGE)
+}
+
+/// A method for transformer blocks only says so by its name before anything is planned.
+pub fn methods_for_blocks_are_refused(golden: &Golden) -> Result<(), String> {
+    let clip = load(golden.path(HALVES))?;
+    let vision = VisionPath { pool: None, ..Method::SURGERY.vision };
+    let method = Method { name: "blocks-only".into(), vision, ..Method::SURGERY };
+    match Explainer::new(&clip, &any_labels(&clip), &method) {
+        Err(e) if e.to_string().contains("blocks-only") && e.to_string().contains("ResNet") => Ok(()),
+        Err(e) => Err(format!("another error: {e}")),
+        Ok(_) => Err("accepted".into()),
+    }
 }
