@@ -104,3 +104,21 @@ fn what_cannot_be_pointed_at_is_refused() {
     refused(&["cat", "--size", "8"], "single cell");
     refused(&["nowhere.png", "cat"], "nowhere.png");
 }
+
+#[test]
+fn the_example_makes_a_mask_of_the_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("mask.png");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_sam_points"))
+        .args(["weights/demo/scene.png", "teddy bear", target.to_str().unwrap()])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let (mask, truth) =
+        (image::open(&target).unwrap().to_luma8(), image::open(root().join("weights/demo/scene.masks.png")).unwrap().to_luma8());
+    let pairs: Vec<(bool, bool)> = mask.pixels().zip(truth.pixels()).map(|(m, t)| (m.0[0] > 0, t.0[0] == 4)).collect();
+    let count = |f: fn(&(bool, bool)) -> bool| pairs.iter().filter(|p| f(p)).count() as f32;
+    let iou = count(|p| p.0 && p.1) / count(|p| p.0 || p.1);
+    assert!(iou > 0.6, "IoU {iou}");
+}
