@@ -7,6 +7,7 @@ mod golden;
 mod points;
 mod published;
 mod resnet;
+mod segmentation;
 mod steps;
 
 use cases::{Case, FULL, SUBSET};
@@ -69,4 +70,14 @@ fn points_for_a_segmenter() {
     let golden = Golden::open();
     points::from_expected_scores(&golden).unwrap();
     points::from_pixels(&golden).unwrap();
+}
+
+#[test]
+fn segmentation() {
+    // The subset has no file of the other methods' harnesses.
+    if Golden::is_full() {
+        segmentation::published(&Golden::open()).unwrap();
+    } else {
+        println!("LANCET_GOLDEN is not set: refinement and choice of classes not compared");
+    }
 }

@@ -45,11 +45,11 @@ pub struct SegmentOptions {
 }
 
 impl SegmentOptions {
-    /// For everyday use: the whole image at its own aspect, about as many patches as the model was trained on, straight to
-    /// the image's size, no threshold.
+    /// For everyday use: the whole image squeezed to the size that the model was trained on, as CLIP Surgery does, straight
+    /// from the grid to the image's size, no threshold.
     pub fn new(config: &ClipConfig) -> SegmentOptions {
         SegmentOptions {
-            view: View::Aspect(config.image_size()),
+            view: View::Whole([config.image_size(); 2]),
             logit_scale: 40.0,
             prob_thd: 0.0,
             area_thd: None,

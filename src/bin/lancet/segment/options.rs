@@ -67,7 +67,7 @@ fn read_set(set: &str) -> Result<Classes> {
 #[derive(Debug, clap::Args)]
 pub struct ViewArgs {
     /// What the model sees: N or WxH pixels, or a grid of the image's shape: aspect with as many patches as the model's own,
-    /// aspect:N with as many as a square of N pixels [default: aspect]
+    /// aspect:N with as many as a square of N pixels [default: the model's own size]
     #[arg(long, value_name = "N|WxH|aspect", help_heading = "View", conflicts_with_all = ["short", "protocol"])]
     size: Option<Size>,
     /// Instead: keep the aspect, shorter side N pixels, bilinear, as the published harnesses do
@@ -147,9 +147,10 @@ impl ViewArgs {
                 crop => View::Windows { short, crop, stride: self.stride.unwrap_or(crop.div_ceil(2)) },
             };
         }
-        match self.size.unwrap_or(Size::Aspect(None)) {
-            Size::Aspect(side) => View::Aspect(side.unwrap_or(config.image_size())),
-            Size::Fixed(size) => View::Whole(size),
+        match self.size {
+            None => View::Whole([config.image_size(); 2]),
+            Some(Size::Fixed(size)) => View::Whole(size),
+            Some(Size::Aspect(side)) => View::Aspect(side.unwrap_or(config.image_size())),
         }
     }
 }
