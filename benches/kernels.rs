@@ -7,8 +7,8 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan};
 use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
-use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Surgery, Tiles};
-use lancet::reference::{Activation, Heads, Projection};
+use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Surgery, Tiles, Winner};
+use lancet::reference::{Activation, Heads, Projection, Windows};
 use lancet::shape::DType;
 use lancet::{Engine, Options, Result, wgpu};
 use std::sync::OnceLock;
@@ -419,7 +419,55 @@ fn upsample(bencher: Bencher, m: Model) {
     });
 }
 
+#[divan::bench(args = MODELS)]
+fn stitch(bencher: Bencher, m: Model) {
+    // A photo of 4 : 3 in windows of the model's size, half a window apart.
+    let windows = Windows { canvas: [448, 336], size: [224, 224], columns: vec![0, 112, 224], rows: vec![0, 112] };
+    let scores = tensor(&[6 * m.tokens, LABELS], DType::F32);
+    let side = INPUT / m.patch;
+    time(bencher, |b| {
+        let scores = b.import(&scores);
+        ops::stitch(b, "stitch", scores, [side, side], &windows, 0..LABELS)
+    });
+}
+
 // ---- the same for every model ----
+
+/// What pictures of data sets have, pixels, and names in a chunk.
+const SEGMENTED: [u32; 2] = [640, 480];
+const NAMES: u32 = 20;
+
+#[divan::bench]
+fn pamr_weights(bencher: Bencher) {
+    let image = tensor(&[3, SEGMENTED[1], SEGMENTED[0]], DType::F32);
+    time(bencher, |b| {
+        let image = b.import(&image);
+        ops::pamr_weights(b, "pamr_weights", image, &[8, 16])
+    });
+}
+
+#[divan::bench]
+fn pamr(bencher: Bencher) {
+    let maps = tensor(&[NAMES, SEGMENTED[1], SEGMENTED[0]], DType::F32);
+    let weights = tensor(&[16, SEGMENTED[1], SEGMENTED[0]], DType::F32);
+    time(bencher, |b| {
+        let (maps, weights) = (b.import(&maps), b.import(&weights));
+        ops::pamr(b, "pamr", maps, weights, &[8, 16])
+    });
+}
+
+#[divan::bench]
+fn segment(bencher: Bencher) {
+    let logits = tensor(&[NAMES, SEGMENTED[1], SEGMENTED[0]], DType::F32);
+    let rules = ops::segment_rules(&(0..NAMES).collect::<Vec<_>>(), &[], 0.0);
+    let rules = engine().gpu().upload("bench", &[rules.len() as u32], DType::U32, &rules).expect("uploading bench data");
+    time(bencher, |b| {
+        let logits = b.import(&logits);
+        let winner = Winner::new(b, SEGMENTED[0] * SEGMENTED[1])?;
+        ops::segment(b, "segment", logits, 0, 0, &rules, 40.0, &winner)?;
+        Ok(winner.classes)
+    });
+}
 
 #[divan::bench]
 fn resize_u8(bencher: Bencher) {

@@ -146,14 +146,7 @@ pub fn pamr(b: &mut PlanBuilder, name: &str, maps: Value, weights: Value, dilati
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: pamr_kernel::Params {
-                dilations: table,
-                count: dilations.len() as u32,
-                width,
-                height,
-                maps: count,
-                ..Default::default()
-            },
+            params: pamr_kernel::Params { dilations: table, count: dilations.len() as u32, width, height, maps: count },
             args: &[Arg::Value(maps), Arg::Value(weights), Arg::Value(y)],
             workgroups,
             flops: 16 * dilations.len() as u64 * y.shape().elements(),

@@ -3,10 +3,11 @@
 
 mod bad_input;
 mod files;
+mod many;
 mod points;
 mod resnet;
-mod many;
 mod results;
+mod segment;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -47,11 +47,8 @@ pub(super) fn bands(size: [u32; 2], options: &SegmentOptions) -> Vec<Range<u32>>
     // Refinement keeps a weight per neighbour, the choice four numbers per pixel.
     let per_pixel = options.pamr.as_ref().map_or(16, |p| 32 * p.dilations.len() as u64);
     let fit = (BAND_BYTES / (u64::from(size[0]) * per_pixel)).min(u64::from(size[1])) as u32;
-    if fit == size[1] {
-        return vec![0..size[1]];
-    }
     // Below as many rows as it reaches, refinement would spend most of its time outside the band: rather a larger buffer.
-    let rows = fit.saturating_sub(2 * reach).max(reach).max(1);
+    let rows = if fit == size[1] { fit } else { fit.saturating_sub(2 * reach).max(reach).max(1) };
     (0..size[1].div_ceil(rows)).map(|i| i * rows..((i + 1) * rows).min(size[1])).collect()
 }
 

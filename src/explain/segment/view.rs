@@ -49,7 +49,7 @@ impl Short {
 
 /// Where windows begin along an axis: every `stride`, the last one moved back so that it ends with the axis.
 pub fn window_starts(length: u32, crop: u32, stride: u32) -> Vec<u32> {
-    let count = (length.saturating_sub(crop) + stride - 1) / stride + 1;
+    let count = length.saturating_sub(crop).div_ceil(stride) + 1;
     (0..count).map(|k| (k * stride + crop).min(length).saturating_sub(crop)).collect()
 }
 

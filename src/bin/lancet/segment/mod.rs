@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// none of the classes still gets one of them, so name what else is there with --background, or set a --threshold.
 ///
 /// Examples: lancet segment photo.jpg "person, man, woman" dog --background "sky, wall, grass, floor";
-/// lancet segment photos/ --classes voc21 --pamr
+/// lancet segment photos/ --classes voc21
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A PNG, JPEG or WebP file, a folder of them, or a pattern

@@ -4,7 +4,7 @@ use crate::args::Size;
 use anyhow::{Context, Result, bail};
 use lancet::clip::ClipConfig;
 use lancet::explain::segment::classes::BACKGROUND;
-use lancet::explain::segment::{Class, Guide, Pamr, Protocol, Short, View};
+use lancet::explain::segment::{Class, Pamr, Protocol, Short, View};
 use lancet::{Classes, SegmentOptions};
 use std::path::Path;
 
@@ -94,12 +94,12 @@ pub struct ViewArgs {
     /// Take out classes that cover at most this share of what all but the background cover
     #[arg(long, value_name = "SHARE", help_heading = "Choice")]
     min_area: Option<f32>,
-    /// Refine along the image's colours, so many times [10 if no number is given]
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10", require_equals = true, help_heading = "Choice")]
+    /// Refine along the image's colours, so many times; 0 for not [default: 10, or as the protocol has it]
+    #[arg(long, value_name = "N", help_heading = "Choice")]
     pamr: Option<u32>,
-    /// Distances that the refinement looks at, pixels
-    #[arg(long, value_name = "D,D", value_delimiter = ',', default_value = "8,16", help_heading = "Choice", requires = "pamr")]
-    dilations: Vec<u32>,
+    /// Distances that the refinement looks at, pixels [default: 8,16]
+    #[arg(long, value_name = "D,D", value_delimiter = ',', help_heading = "Choice")]
+    dilations: Option<Vec<u32>>,
 }
 
 fn protocol(name: &str) -> Result<Protocol, String> {
@@ -116,7 +116,8 @@ impl ViewArgs {
     /// The settings for a model.
     pub fn options(&self, config: &ClipConfig, set: Option<&str>) -> Result<SegmentOptions> {
         let mut options = match self.protocol {
-            None => SegmentOptions { view: self.view(config), ..SegmentOptions::new(config) },
+            // Grids are coarse: without refinement outlines are blobs.
+            None => SegmentOptions { view: self.view(config), pamr: Some(Pamr::default()), ..SegmentOptions::new(config) },
             Some(protocol) => {
                 let Some(set) = set else { bail!("--protocol needs the data set: --classes voc21, or another built-in list") };
                 protocol.options(set)?
@@ -131,10 +132,18 @@ impl ViewArgs {
         if self.min_area.is_some() {
             options.area_thd = self.min_area;
         }
-        if let Some(iterations) = self.pamr {
-            let guide = options.pamr.as_ref().map_or(Guide::Image, |p| p.guide);
-            options.pamr = Some(Pamr { iterations, dilations: self.dilations.clone(), guide });
-        }
+        options.pamr = match (self.pamr, options.pamr) {
+            (Some(0), _) => None,
+            (iterations, was) if iterations.is_some() || was.is_some() || self.dilations.is_some() => {
+                let was = was.unwrap_or_default();
+                Some(Pamr {
+                    iterations: iterations.unwrap_or(was.iterations),
+                    dilations: self.dilations.clone().unwrap_or(was.dilations),
+                    guide: was.guide,
+                })
+            }
+            (_, was) => was,
+        };
         options.check()?;
         Ok(options)
     }
