@@ -143,12 +143,21 @@ pub enum Error {
         what: String,
     },
     /// A name that no model has.
-    #[error("unknown model \"{name}\": not a file or folder; expected a .safetensors file, a folder with one, or one of: {known}")]
+    #[error(
+        "unknown model \"{name}\": not a file or folder; expected a .safetensors file, a folder with one, hf:ORGANISATION/NAME, or a name (nearest first): {known}"
+    )]
     UnknownModel {
         /// What was asked for.
         name: String,
         /// Names that exist.
         known: String,
+    },
+
+    /// A model hub or its cache does not deliver.
+    #[error("{what}")]
+    Hub {
+        /// Which file of which repository, what is wrong and what to do.
+        what: String,
     },
 
     // ---- text ----

@@ -26,13 +26,17 @@
 //! Hosts with a device of their own plan once and record into their encoders: [`Engine::from_device`],
 //! [`Explainer::plan`], [`gpu::Plan::record`]. Nothing is submitted or waited for there, and results stay on the GPU.
 //!
-//! Not here: training, tokenizers other than CLIP's, model hubs, command lines (the `lancet` program has those).
+//! Natively, with the feature `hub`, models are fetched by name: `hub::Hub`.
+//!
+//! Not here: training, tokenizers other than CLIP's, command lines (the `lancet` program has those).
 
 pub mod clip;
 pub mod engine;
 pub mod error;
 pub mod explain;
 pub mod gpu;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod ops;
 pub mod reference;
 pub mod shape;

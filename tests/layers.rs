@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first.
 const LAYERS: [&[&str]; 8] =
-    [&["error"], &["shape", "reference"], &["gpu"], &["engine"], &["weights", "ops"], &["clip"], &["explain"], &["lib", "bin"]];
+    [&["error"], &["shape", "reference"], &["gpu"], &["engine"], &["weights", "ops", "hub"], &["clip"], &["explain"], &["lib", "bin"]];
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))

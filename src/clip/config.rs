@@ -26,12 +26,40 @@ pub enum ConfigSource {
     /// `open_clip_config.json`, `config.json` or `<stem>.json` beside the weights; without one, OpenAI's rules, said aloud.
     #[default]
     Beside,
+    /// As [`ConfigSource::Beside`], for a model of which something is known: it holds where the config is silent.
+    Known(Known),
     /// OpenAI's rules: QuickGELU, heads of 64, OpenAI's mean and deviation.
     OpenAi,
     /// This JSON file, OpenCLIP or transformers form.
     File(PathBuf),
     /// This JSON text: the web, or a config embedded in a program.
     Text(String),
+}
+
+impl ConfigSource {
+    /// The JSON, if there is any, and where it comes from.
+    pub(crate) fn json(&self, weights: &Weights) -> Result<(Option<serde_json::Value>, String)> {
+        Ok(match self {
+            ConfigSource::OpenAi => (None, String::new()),
+            ConfigSource::Text(text) => (Some(parse(text, "(text)")?), "(text)".to_owned()),
+            ConfigSource::File(path) => (Some(parse_file(path)?), path.display().to_string()),
+            ConfigSource::Beside | ConfigSource::Known(_) => match beside(weights.path()) {
+                Some(path) => (Some(parse_file(&path)?), path.display().to_string()),
+                None => (None, String::new()),
+            },
+        })
+    }
+}
+
+/// What is known of a model from elsewhere, such as a table of models. A config that says otherwise is refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known {
+    /// Of both towers.
+    pub activation: Activation,
+    /// Pixel mean, RGB.
+    pub mean: [f32; 3],
+    /// Pixel standard deviation, RGB.
+    pub std: [f32; 3],
 }
 
 /// One transformer tower.
@@ -158,17 +186,12 @@ impl ClipConfig {
     /// No CLIP, an unreadable or contradictory config, a head size that cannot be known.
     pub fn read(weights: &Weights, layout: Layout, source: &ConfigSource) -> Result<ClipConfig> {
         let shapes = Shapes::of(weights, layout)?;
-        let (json, place) = match source {
-            ConfigSource::OpenAi => (None, String::new()),
-            ConfigSource::Text(text) => (Some(parse(text, "(text)")?), "(text)".to_owned()),
-            ConfigSource::File(path) => (Some(parse_file(path)?), path.display().to_string()),
-            ConfigSource::Beside => match beside(weights.path()) {
-                Some(path) => (Some(parse_file(&path)?), path.display().to_string()),
-                None => (None, String::new()),
-            },
-        };
+        let (json, place) = source.json(weights)?;
         let bad = |what: String| Error::Config { path: place.clone(), what };
-        let said = json.as_ref().map(|json| Said::of(json, &place)).transpose()?;
+        let mut said = json.as_ref().map(|json| Said::of(json, &place)).transpose()?;
+        if let (ConfigSource::Known(known), Some(said)) = (source, &mut said) {
+            said.complete(known, &place)?;
+        }
         let mut assumed = Vec::new();
         let said = match said {
             Some(said) => said,
@@ -181,6 +204,7 @@ impl ClipConfig {
                 }
                 Said {
                     activation: Activation::QuickGelu,
+                    activation_stated: false,
                     resnet: shapes.vision.is_resnet(),
                     vision_heads: shapes.vision.tokens_width() / 64,
                     text_heads: shapes.text.0 / 64,

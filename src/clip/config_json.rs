@@ -1,5 +1,6 @@
 //! What config files say: OpenCLIP's JSON and transformers' `config.json`.
 
+use crate::clip::config::Known;
 use crate::error::{Error, Result};
 use crate::reference::Activation;
 use serde_json::Value as Json;
@@ -13,6 +14,8 @@ pub(crate) struct Said {
     /// A ResNet instead of a ViT.
     pub resnet: bool,
     pub activation: Activation,
+    /// The file has a word on the activation; else it is what its silence means.
+    pub activation_stated: bool,
     pub vision_heads: u32,
     pub text_heads: u32,
     pub eps: f32,
@@ -50,6 +53,7 @@ impl Said {
             } else {
                 Activation::Gelu
             },
+            activation_stated: model.get("quick_gelu").is_some(),
             resnet: layers.is_some(),
             vision_heads,
             text_heads: number(text, "heads").ok_or_else(|| missing("text_cfg.heads"))?,
@@ -73,6 +77,26 @@ impl Said {
         })
     }
 
+    /// Fills in what the file leaves out; a contradiction is an error, since one of the two would give wrong features.
+    pub fn complete(&mut self, known: &Known, place: &str) -> Result<()> {
+        let differs = |what: &str, said: String, known: String| {
+            let what = format!("{what} is {said} here, {known} in the table of models; pass --config FILE with what is right");
+            Err(Error::Config { path: place.to_owned(), what })
+        };
+        if !self.activation_stated {
+            self.activation = known.activation;
+        } else if self.activation != known.activation {
+            return differs("the activation", format!("{:?}", self.activation), format!("{:?}", known.activation));
+        }
+        let pair = (known.mean, known.std);
+        let said = self.mean_std.get_or_insert(pair);
+        let near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+        if near(said.0, pair.0) && near(said.1, pair.1) {
+            return Ok(());
+        }
+        differs("mean and deviation of pixels", format!("{said:?}"), format!("{pair:?}"))
+    }
+
     fn transformers(json: &Json, missing: &dyn Fn(&str) -> Error) -> Result<Said> {
         // Old checkpoints leave whole sections empty: the library's defaults are ViT-B/32's.
         let (vision, text) = (&json["vision_config"], &json["text_config"]);
@@ -87,6 +111,7 @@ impl Said {
         Ok(Said {
             resnet: false,
             activation: activation(vision)?,
+            activation_stated: vision.get("hidden_act").is_some(),
             vision_heads: number(vision, "num_attention_heads").unwrap_or(12),
             text_heads: number(text, "num_attention_heads").unwrap_or(8),
             eps: vision.get("layer_norm_eps").and_then(Json::as_f64).unwrap_or(1e-5) as f32,
@@ -144,6 +169,7 @@ pub(crate) fn preprocessor_beside(weights: &Path) -> Option<([f32; 3], [f32; 3])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clip::config::{OPENAI_MEAN, OPENAI_STD};
 
     fn said(model: &str) -> Result<Said> {
         Said::of(&parse(model, "test").unwrap(), "test")
@@ -175,5 +201,25 @@ mod tests {
         for layers in ["[4, 6, 10]", "[4, 6, 10, -1]", r#"["4", 6, 10, 6]"#] {
             assert!(said(&text(layers)).is_err(), "{layers}");
         }
+    }
+
+    fn with(extra: &str) -> Said {
+        let text = format!(r#"{{"model_cfg": {{{extra} "vision_cfg": {{"width": 64}}, "text_cfg": {{"heads": 1}}}}}}"#);
+        Said::of(&parse(&text, "test").unwrap(), "test").unwrap()
+    }
+
+    #[test]
+    fn what_is_known_fills_silence_and_refuses_contradiction() {
+        let known = Known { activation: Activation::QuickGelu, mean: OPENAI_MEAN, std: OPENAI_STD };
+        let mut silent = with("");
+        assert_eq!(silent.activation, Activation::Gelu, "OpenCLIP's meaning of silence");
+        silent.complete(&known, "test").unwrap();
+        assert_eq!((silent.activation, silent.mean_std), (Activation::QuickGelu, Some((OPENAI_MEAN, OPENAI_STD))));
+        with(r#""quick_gelu": true,"#).complete(&known, "test").unwrap();
+        let error = with(r#""quick_gelu": false,"#).complete(&known, "test").unwrap_err().to_string();
+        assert!(error.contains("activation is Gelu"), "{error}");
+        let mut half = with(r#""quick_gelu": true,"#);
+        half.mean_std = Some(([0.5; 3], [0.5; 3]));
+        assert!(half.complete(&known, "test").unwrap_err().to_string().contains("mean and deviation"));
     }
 }

@@ -22,7 +22,7 @@ pub mod tokenizer;
 pub mod vision;
 mod vit;
 
-pub use config::{ClipConfig, ConfigSource, ResNetConfig, TowerConfig, VisionConfig};
+pub use config::{ClipConfig, ConfigSource, Known, ResNetConfig, TowerConfig, VisionConfig};
 pub use encode::TokenFeatures;
 pub use labels::{LabelCache, Labels};
 pub use loader::Precision;

@@ -4,10 +4,13 @@
 mod bad_input;
 mod files;
 mod many;
+mod models;
 mod points;
 mod resnet;
 mod results;
 mod segment;
+#[path = "../hub/server.rs"]
+mod server;
 mod words;
 
 use std::path::{Path, PathBuf};

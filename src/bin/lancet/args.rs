@@ -4,20 +4,24 @@ use crate::model::label_cache;
 use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use lancet::clip::ConfigSource;
 use lancet::clip::preprocess::aspect_size;
+use lancet::clip::{ConfigSource, Known};
 use lancet::{Clip, Labels, Precision, Templates};
 use std::path::{Path, PathBuf};
 
 /// Which model, on which adapter.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A .safetensors file (OpenAI, OpenCLIP or transformers layout), a folder with one, or "demo", the bundled model
+    /// A .safetensors file (OpenAI, OpenCLIP or transformers layout), a folder with one, a name of `lancet models` or
+    /// hf:ORGANISATION/NAME (both with @REVISION if wanted; fetched on first use), or "demo", the bundled model
     #[arg(long, default_value = "demo", value_name = "PATH|NAME", help_heading = "Model")]
     pub model: String,
     /// The model's config: a JSON file (OpenCLIP or transformers form), or "openai" for OpenAI's rules
     #[arg(long, value_name = "FILE|openai", help_heading = "Model")]
     pub config: Option<String>,
+    /// Never ask the network: models by name come from the cache [env: HF_HUB_OFFLINE]
+    #[arg(long, help_heading = "Model")]
+    pub offline: bool,
     /// How weights and activations are stored; arithmetic is always f32
     #[arg(long, value_enum, default_value_t = PrecisionArg::Stored, help_heading = "Model")]
     pub precision: PrecisionArg,
@@ -54,10 +58,10 @@ impl From<PrecisionArg> for Precision {
 }
 
 impl ModelArgs {
-    /// Where the config comes from.
-    pub fn config_source(&self) -> ConfigSource {
+    /// Where the config comes from; `known` is what is known of a model by name.
+    pub fn config_source(&self, known: Option<Known>) -> ConfigSource {
         match self.config.as_deref() {
-            None => ConfigSource::Beside,
+            None => known.map_or(ConfigSource::Beside, ConfigSource::Known),
             Some("openai") => ConfigSource::OpenAi,
             Some(path) => ConfigSource::File(PathBuf::from(path)),
         }

@@ -7,6 +7,7 @@ mod info;
 mod inputs;
 mod marks;
 mod model;
+mod models;
 mod output;
 mod points;
 mod profile;
@@ -35,6 +36,7 @@ enum Command {
     Encode(encode::Args),
     Points(points::Args),
     Segment(segment::Args),
+    Models(models::Args),
     Profile(profile::Args),
     Info(info::Args),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Encode(args) => encode::run(&args),
         Command::Points(args) => points::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Info(args) => info::run(&args),
     };

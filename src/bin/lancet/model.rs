@@ -1,8 +1,12 @@
 //! From `--model` to a loaded CLIP.
 
 use crate::args::ModelArgs;
+use crate::progress::Download;
 use anyhow::{Context, Result};
-use lancet::{Clip, Engine, Error, LoadOptions, Options, Weights};
+use lancet::clip::Known;
+use lancet::clip::config::{OPENAI_MEAN, OPENAI_STD};
+use lancet::hub::{Hub, Model, Source};
+use lancet::{Clip, Engine, LoadOptions, Options, Weights};
 use std::path::{Path, PathBuf};
 
 /// A loaded model and its engine.
@@ -12,13 +16,20 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
+/// A weights file, and what is known of it beside its config.
+pub struct Found {
+    pub path: PathBuf,
+    pub known: Option<Known>,
+}
+
 /// Opens the adapter and the model; says on stderr what had to be assumed.
 pub fn load(args: &ModelArgs) -> Result<Loaded> {
     // The file first: a wrong path should not wait for a driver.
-    let path = resolve(&args.model)?;
+    let Found { path, known } = resolve(&args.model, args.offline, args.quiet)?;
     let weights = Weights::open(&path)?;
     let engine = pollster::block_on(Engine::new(Options { adapter: args.adapter.clone(), ..Default::default() }))?;
-    let options = LoadOptions { precision: args.precision.into(), config: args.config_source(), truncate: args.truncate, tokenizer: None };
+    let options =
+        LoadOptions { precision: args.precision.into(), config: args.config_source(known), truncate: args.truncate, tokenizer: None };
     let clip = Clip::load(&engine, &weights, options)?;
     for note in &clip.config().assumed {
         eprintln!("note: {note}");
@@ -26,22 +37,44 @@ pub fn load(args: &ModelArgs) -> Result<Loaded> {
     Ok(Loaded { engine, clip, path })
 }
 
-/// The weights file behind a path or a name.
-fn resolve(model: &str) -> Result<PathBuf> {
+/// The weights file behind a path or a name; fetches what is not there yet.
+pub fn resolve(model: &str, offline: bool, quiet: bool) -> Result<Found> {
     let path = Path::new(model);
+    let local = |path: PathBuf| Ok(Found { path, known: None });
     if path.is_dir() {
-        return in_folder(path);
+        return local(in_folder(path)?);
     }
     if path.exists() {
-        return Ok(path.to_owned());
+        return local(path.to_owned());
     }
     if model == "demo" {
-        return demo();
+        return local(demo()?);
     }
-    if model.contains(['/', '\\']) || model.ends_with(".safetensors") {
-        anyhow::bail!("model {model}: no such file or folder");
+    let source = match Source::parse(model) {
+        Ok(source) => source,
+        Err(_) if !model.starts_with("hf:") && (model.contains(['/', '\\']) || model.ends_with(".safetensors")) => {
+            anyhow::bail!("model {model}: no such file or folder")
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut bar = Download::new(quiet);
+    let found = hub(offline)?.get(&source, &mut |progress| bar.show(progress))?;
+    drop(bar);
+    if let Some(note) = found.note {
+        eprintln!("note: {note}");
     }
-    Err(Error::UnknownModel { name: model.to_owned(), known: "demo".into() }.into())
+    Ok(Found { path: found.weights, known: source.model.map(known) })
+}
+
+/// The hub of the environment.
+pub fn hub(offline: bool) -> Result<Hub> {
+    let hub = Hub::from_env()?;
+    Ok(if offline { hub.offline(true) } else { hub })
+}
+
+fn known(model: &Model) -> Known {
+    let (mean, std) = if model.half_pixels { ([0.5; 3], [0.5; 3]) } else { (OPENAI_MEAN, OPENAI_STD) };
+    Known { activation: model.activation, mean, std }
 }
 
 fn in_folder(folder: &Path) -> Result<PathBuf> {
