@@ -1,5 +1,9 @@
 //! Safetensors files: checked, memory-mapped, straight to the GPU. Lives on the CPU and survives a lost device.
 
+mod export;
+
+pub use export::{Export, StoreAs};
+
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
 use crate::shape::{DType, Shape};
@@ -17,6 +21,7 @@ pub struct Weights {
     path: PathBuf,
     data: Data,
     tensors: Arc<BTreeMap<String, Entry>>,
+    metadata: Arc<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,8 +101,9 @@ impl Weights {
             let clean = clean.strip_prefix("module.").unwrap_or(clean);
             tensors.insert(clean.to_owned(), Entry { dtype: info.dtype, shape, range });
         }
+        let words = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         drop(metadata);
-        Ok(Weights { path, data, tensors: Arc::new(tensors) })
+        Ok(Weights { path, data, tensors: Arc::new(tensors), metadata: Arc::new(words) })
     }
 
     /// The file.
@@ -108,6 +114,11 @@ impl Weights {
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.data.bytes().len() as u64
+    }
+
+    /// The file's `__metadata__`: words for people and programs.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// Names of all tensors, sorted.

@@ -8,6 +8,7 @@ mod config_json;
 #[cfg(feature = "image")]
 pub mod decode;
 mod encode;
+pub mod export;
 pub mod labels;
 mod loader;
 pub mod model;
