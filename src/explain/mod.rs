@@ -6,6 +6,7 @@ pub mod method;
 mod peak;
 mod pipeline;
 pub mod points;
+pub mod recognize;
 pub mod render;
 pub mod scores;
 pub mod segment;

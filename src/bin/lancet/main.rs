@@ -1,6 +1,7 @@
 //! `lancet`: see inside CLIP from the command line. One file per subcommand.
 
 mod args;
+mod classify;
 mod convert;
 mod encode;
 mod explain;
@@ -37,6 +38,7 @@ enum Command {
     Encode(encode::Args),
     Points(points::Args),
     Segment(segment::Args),
+    Classify(classify::Args),
     Convert(convert::Args),
     Models(models::Args),
     Profile(profile::Args),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Points(args) => points::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Classify(args) => classify::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Info(args) => info::run(&args),
