@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 
 mod bad_input;
+mod classify;
+mod convert;
 mod files;
 mod many;
 mod models;

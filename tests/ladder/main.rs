@@ -3,6 +3,7 @@
 //! A committed subset runs always; with `LANCET_GOLDEN` naming the full folder, every case does.
 
 mod cases;
+mod converted;
 mod golden;
 mod points;
 mod published;
@@ -79,5 +80,19 @@ fn segmentation() {
         segmentation::published(&Golden::open()).unwrap();
     } else {
         println!("LANCET_GOLDEN is not set: refinement and choice of classes not compared");
+    }
+}
+
+/// Each weights file once, in OpenCLIP's layout.
+#[test]
+fn converted_files() {
+    let golden = Golden::open();
+    let mut seen = std::collections::HashSet::new();
+    let full: &[Case] = if Golden::is_full() { FULL } else { &[] };
+    for case in SUBSET.iter().chain(full).filter(|c| seen.insert(c.weights)) {
+        converted::climb(&golden, case).unwrap_or_else(|e| panic!("{}: {e}", case.weights));
+    }
+    if Golden::is_full() {
+        converted::resnet(&golden).unwrap();
     }
 }

@@ -60,7 +60,7 @@ pub fn climb(case: &Case, clip: &Clip, inputs: &Weights, expected: &Weights) -> 
     check("huggingface.logits_per_image", &logits, LOGITS)
 }
 
-fn text_features(clip: &Clip, prompts: &[Vec<u32>]) -> Result<Vec<f32>, String> {
+pub fn text_features(clip: &Clip, prompts: &[Vec<u32>]) -> Result<Vec<f32>, String> {
     let mut b = lancet::gpu::PlanBuilder::new(clip.gpu());
     let features = clip.plan_text(&mut b, prompts).map_err(|e| e.to_string())?;
     b.keep(features);
