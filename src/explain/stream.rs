@@ -185,7 +185,7 @@ impl<'a> Stream<'a> {
 /// As many images as give a GPU some thousand rows to work on at once; small models need more of them.
 fn worth_while(explainer: &Explainer, model_size: [u32; 2]) -> u32 {
     const ROWS: u32 = 1024;
-    let patch = explainer.clip().config().patch;
-    let tokens = 1 + (model_size[0] / patch) * (model_size[1] / patch);
+    let [columns, rows] = explainer.clip().config().grid(model_size);
+    let tokens = 1 + columns * rows;
     (ROWS / tokens).clamp(1, 8)
 }

@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
     let Loaded { clip, engine, path } = load(&args.model)?;
     let labels = args.prompts.embed(&clip, &names, &mut stages)?;
     let mut explainer = Explainer::new(&clip, &labels, if args.multi_label { &RECOGNITION } else { &Method::CLIP })?;
-    let (model_size, logit_scale) = (args.size.of(&clip), clip.logit_scale()?);
+    let logit_scale = clip.logit_scale()?;
 
     let (mut images, mut failed) = (Vec::new(), Vec::new());
     for (i, path) in paths.iter().enumerate() {
@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
         };
         let image = Image::new(decoded.size(), decoded.rgba())?;
-        let scores = pollster::block_on(explainer.score(&[image], model_size))?;
+        let scores = pollster::block_on(explainer.score(&[image], args.size.of(&clip, decoded.size())))?;
         let values = if args.multi_label { scores.class_scores.clone() } else { scores.probabilities(logit_scale) };
         let row = |l: usize| Row { label: names[l].clone(), score: values[l], cosine: scores.class_cosines[l] };
         let fits = |row: &Row| args.threshold.is_none_or(|t| row.score >= t);

@@ -141,8 +141,8 @@ impl Segmenter {
         let gpu = self.clip.gpu();
         let layout = self.options.view.layout(size, self.clip.config());
         let windows = (layout.windows.columns.len() * layout.windows.rows.len()) as u32;
-        let patch = self.clip.config().patch;
-        let tokens = 1 + u64::from(layout.model[0] / patch) * u64::from(layout.model[1] / patch);
+        let [columns, rows] = self.clip.config().grid(layout.model);
+        let tokens = 1 + u64::from(columns) * u64::from(rows);
         let most = (u64::from(BATCH_TOKENS) / tokens).clamp(1, u64::from(windows)) as u32;
         // Batches of one size, as full as can be.
         let batch = windows.div_ceil(windows.div_ceil(most));

@@ -1,5 +1,6 @@
 //! What of an image the model sees: all of it at one size, or windows over it.
 
+use crate::clip::preprocess::aspect_size;
 use crate::clip::{ClipConfig, Image};
 use crate::error::{Error, Result};
 use crate::explain::segment::resize::resize_linear;
@@ -89,7 +90,7 @@ impl View {
         };
         match *self {
             View::Whole(model) => whole(model, size),
-            View::Aspect(side) => whole(native_grid(size, side, config.patch).map(|g| g * config.patch), size),
+            View::Aspect(side) => whole(aspect_size(size, config.patch, (side / config.patch).pow(2)), size),
             View::Short(short) => whole(short.of(size), short.of(size)),
             View::Windows { short, crop, stride } => {
                 let input = short.of(size);
@@ -122,15 +123,6 @@ impl View {
     pub(super) fn resizes(&self) -> bool {
         matches!(self, View::Short(_) | View::Windows { .. })
     }
-}
-
-/// A grid (width, height) of the image's aspect with about as many patches as a square of `side` pixels.
-fn native_grid(size: [u32; 2], side: u32, patch: u32) -> [u32; 2] {
-    let across = f64::from(side / patch).max(1.0);
-    let aspect = f64::from(size[0]) / f64::from(size[1]);
-    // A strip of one row may be as long as all patches together.
-    let limit = across * across;
-    [across * aspect.sqrt(), across / aspect.sqrt()].map(|n| n.round().clamp(1.0, limit) as u32)
 }
 
 /// Copies a window out of `[H, W, 4]` pixels, appending it to `out`.
@@ -179,14 +171,6 @@ mod tests {
         // The long side decides: 4000 x 100 would become 13440 x 336.
         assert_eq!(short.of([4000, 100]), [2048, 51]);
         assert_eq!(short.of([1, 1]), [336, 336]);
-    }
-
-    #[test]
-    fn grids_of_the_aspect_have_about_as_many_patches() {
-        assert_eq!(native_grid([480, 360], 96, 8), [14, 10]);
-        assert_eq!(native_grid([384, 384], 96, 8), [12, 12]);
-        assert_eq!(native_grid([10_000, 1], 96, 8), [144, 1]);
-        assert_eq!(native_grid([3, 2], 4, 8), [1, 1]);
     }
 
     #[test]
