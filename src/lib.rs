@@ -33,6 +33,7 @@
 pub mod clip;
 pub mod engine;
 pub mod error;
+pub mod eval;
 pub mod explain;
 pub mod gpu;
 #[cfg(feature = "hub")]

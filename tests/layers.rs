@@ -6,8 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const LAYERS: [&[&str]; 8] =
-    [&["error"], &["shape", "reference"], &["gpu"], &["engine"], &["weights", "ops", "hub"], &["clip"], &["explain"], &["lib", "bin"]];
+const LAYERS: [&[&str]; 9] = [
+    &["error"],
+    &["shape", "reference"],
+    &["gpu"],
+    &["engine"],
+    &["weights", "ops", "hub"],
+    &["clip"],
+    &["explain"],
+    &["eval"],
+    &["lib", "bin"],
+];
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))

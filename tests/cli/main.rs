@@ -4,6 +4,7 @@
 mod bad_input;
 mod classify;
 mod convert;
+mod eval;
 mod files;
 mod many;
 mod models;

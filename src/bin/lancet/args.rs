@@ -102,9 +102,17 @@ impl SizeArg {
         self.or(clip, image, clip.config().image_size())
     }
 
-    /// What the model sees of every image, if that is the same for all.
-    pub fn fixed(&self, clip: &Clip) -> Option<[u32; 2]> {
-        (!matches!(self.size, Some(Size::Aspect(_)))).then(|| self.of(clip, [1, 1]))
+    /// True if what the model sees depends on the image's shape.
+    pub fn is_aspect(&self) -> bool {
+        matches!(self.size, Some(Size::Aspect(_)))
+    }
+
+    /// What the model sees of every image, where it has to be the same for all.
+    pub fn fixed(&self, clip: &Clip) -> Result<[u32; 2]> {
+        if self.is_aspect() {
+            bail!("--size aspect: the images must all be seen at one size here; pass N or WxH");
+        }
+        Ok(self.of(clip, [1, 1]))
     }
 
     /// As [`SizeArg::of`] where the default size is a square of side `default`.

@@ -4,6 +4,7 @@ mod args;
 mod classify;
 mod convert;
 mod encode;
+mod eval;
 mod explain;
 mod info;
 mod inputs;
@@ -37,6 +38,7 @@ enum Command {
     Words(words::Args),
     Encode(encode::Args),
     Points(points::Args),
+    Eval(Box<eval::Args>),
     Segment(segment::Args),
     Classify(classify::Args),
     Convert(convert::Args),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Words(args) => words::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Points(args) => points::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Classify(args) => classify::run(&args),

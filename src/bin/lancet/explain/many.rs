@@ -131,10 +131,10 @@ fn said_of(image: &str, error: &str) -> String {
 /// Images by what the model sees of them, which with `--size aspect` depends on their shape. A file whose size cannot be
 /// read fails where it is decoded.
 fn by_model_size(args: &Args, clip: &Clip, jobs: Vec<Job>) -> Vec<([u32; 2], Vec<Job>)> {
-    let fixed = args.method.size.fixed(clip);
     let mut groups: Vec<([u32; 2], Vec<Job>)> = Vec::new();
     for job in jobs {
-        let size = fixed.unwrap_or_else(|| args.method.size.of(clip, Decoded::size_of(&job.path).unwrap_or([1, 1])));
+        let image = if args.method.size.is_aspect() { Decoded::size_of(&job.path).unwrap_or([1, 1]) } else { [1, 1] };
+        let size = args.method.size.of(clip, image);
         match groups.iter_mut().find(|g| g.0 == size) {
             Some(group) => group.1.push(job),
             None => groups.push((size, vec![job])),

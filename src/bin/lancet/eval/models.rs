@@ -1,0 +1,91 @@
+//! What looks at images: methods with their labels.
+
+use super::datasets::Dataset;
+use super::rows::{LabelSet, Row, Scorer};
+use crate::model::label_cache;
+use crate::progress::Stages;
+use anyhow::Result;
+use lancet::explain::segment::{Classes, SegmentOptions};
+use lancet::{Clip, Labels, Method, Segmenter, Templates};
+
+/// What texts become embeddings with.
+pub struct Texts<'a> {
+    pub clip: &'a Clip,
+    pub templates: &'a Templates,
+    /// Keep embeddings on disk.
+    pub cache: bool,
+}
+
+impl Texts<'_> {
+    fn embed(&self, names: &[String], stages: &mut Stages) -> Result<Labels> {
+        stages.begin("labels", format!("encoding {} names x {} templates", names.len(), self.templates.list().len()));
+        let cache = if self.cache { label_cache() } else { None };
+        let progress = |done, all| stages.message(format!("encoding names: {done} of {all}"));
+        Ok(pollster::block_on(self.clip.labels_cached(names, self.templates, cache.as_ref(), progress))?)
+    }
+
+    /// One embedding per class but the background: of its title, or with synonyms the unit mean of its names.
+    fn objects(&self, dataset: &Dataset, synonyms: bool, stages: &mut Stages) -> Result<Labels> {
+        let objects = &dataset.classes[usize::from(dataset.background.is_some())..];
+        let titles: Vec<String> = objects.iter().map(|c| c.title.clone()).collect();
+        if !synonyms {
+            return self.embed(&titles, stages);
+        }
+        let all: Vec<String> = objects.iter().flat_map(|c| c.names.iter().cloned()).collect();
+        let embedded = self.embed(&all, stages)?;
+        let width = embedded.width();
+        let mut rows = embedded.embeddings().chunks_exact(width);
+        let mut means = Vec::with_capacity(titles.len() * width);
+        for class in objects {
+            let mut mean = vec![0.0f64; width];
+            for row in rows.by_ref().take(class.names.len()) {
+                mean.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+            let length = mean.iter().map(|v| v * v).sum::<f64>().sqrt();
+            means.extend(mean.iter().map(|v| (v / length) as f32));
+        }
+        Ok(Labels::new(titles, means, embedded.empty().to_vec(), width)?)
+    }
+}
+
+/// Everything that looks at images.
+pub struct Models {
+    /// The rows of the table of maps; then one that gives plain CLIP's class row, if none of them does.
+    pub scorers: Vec<Scorer>,
+    /// How many rows.
+    pub rows: usize,
+    /// Which scorer gives plain CLIP's class row.
+    pub plain: usize,
+    pub segmenters: Vec<Segmenter>,
+}
+
+impl Models {
+    pub fn new(
+        texts: &Texts<'_>,
+        dataset: &Dataset,
+        rows: &[Row],
+        (segmenting, options): (&[Row], &SegmentOptions),
+        synonyms: bool,
+        stages: &mut Stages,
+    ) -> Result<Models> {
+        let labels = texts.objects(dataset, synonyms, stages)?;
+        let mut scorers = rows.iter().map(|row| Scorer::new(texts.clip, &labels, row.clone())).collect::<Result<Vec<_>>>()?;
+        let plain = match scorers.iter().position(Scorer::has_plain_class_row) {
+            Some(plain) => plain,
+            None => {
+                let row = Row { name: String::new(), method: Method::CLIP, set: LabelSet::All };
+                scorers.push(Scorer::new(texts.clip, &labels, row)?);
+                scorers.len() - 1
+            }
+        };
+        let mut segmenters = Vec::new();
+        if !segmenting.is_empty() {
+            let classes = Classes::new(dataset.classes.clone())?;
+            let labels = texts.embed(&classes.names(), stages)?;
+            for row in segmenting {
+                segmenters.push(Segmenter::new(texts.clip, classes.clone(), &labels, &row.method, options.clone())?);
+            }
+        }
+        Ok(Models { scorers, rows: rows.len(), plain, segmenters })
+    }
+}

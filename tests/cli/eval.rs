@@ -1,0 +1,172 @@
+//! Evaluations: parts join exactly, stopped runs go on, other settings are refused.
+
+use crate::{lancet, root, succeed};
+use image::imageops::FilterType;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Demo pictures as scenes, made small, and one of them as a single object; few classes and one template keep texts cheap.
+fn scenes(folder: &Path) -> PathBuf {
+    let demo = root().join("weights/demo");
+    let target = folder.join("scenes");
+    fs::create_dir(&target).unwrap();
+    let mut list = Vec::new();
+    let mut classes: Vec<String> = Vec::new();
+    for (name, style) in [("scene", "train"), ("scene_2", "unseen:sea"), ("scene_3", "train"), ("scene_4", "unseen:snow")] {
+        let about: Value = serde_json::from_slice(&fs::read(demo.join(format!("{name}.json"))).unwrap()).unwrap();
+        let objects = about["objects"].as_array().unwrap();
+        let labels: Vec<Value> = objects.iter().map(|o| json!({"class": o["label"], "value": o["mask"]})).collect();
+        classes.extend(objects.iter().map(|o| o["label"].as_str().unwrap().to_owned()));
+        for (file, filter) in [(format!("{name}.png"), FilterType::Triangle), (format!("{name}.masks.png"), FilterType::Nearest)] {
+            let picture = image::open(demo.join(&file)).unwrap();
+            let (w, h) = (picture.width() / 3, picture.height() / 3);
+            picture.resize_exact(w, h, filter).save(target.join(file)).unwrap();
+        }
+        list.push(json!({"image": format!("{name}.png"), "mask": format!("{name}.masks.png"), "style": style, "labels": labels}));
+    }
+    fs::copy(target.join("scene_4.png"), target.join("one.png")).unwrap();
+    list.push(json!({"image": "one.png", "style": "train", "single": true, "labels": [{"class": "christmas tree"}]}));
+    let file = json!({"version": 1, "classes": classes, "templates": ["a photo of a {}."], "scenes": list});
+    fs::write(target.join("scenes.json"), file.to_string()).unwrap();
+    target
+}
+
+fn eval(folder: &Path, more: &[&str]) -> String {
+    let usual =
+        ["eval", "scenes", "scenes", "--batch", "2", "--label-set", "all,present", "--tasks", "maps,segmentation,multi-label,zero-shot"];
+    succeed(folder, usual.iter().chain(more))
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn parts_join_to_the_whole_and_stopped_runs_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    scenes(folder.path());
+    let said = eval(folder.path(), &["--out", "whole"]);
+    for word in ["unseen:sea", "unseen ", "all objects", "surgery, present labels", "single objects", "mSC"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+    let whole = fs::read(at("whole/result.json")).unwrap();
+
+    // The numbers: surgery finds what raw CLIP inverts.
+    let result: Value = serde_json::from_slice(&whole).unwrap();
+    let row =
+        |method: &str| result["maps"].as_array().unwrap().iter().find(|r| r["group"] == "all" && r["method"] == method).unwrap().clone();
+    let (clip, surgery) = (row("clip"), row("surgery"));
+    assert_eq!(clip["labels"], 17);
+    assert!(clip["msc"].as_f64().unwrap() < 0.0 && surgery["msc"].as_f64().unwrap() > 0.2, "{clip} {surgery}");
+    assert!(surgery["miou"].as_f64().unwrap() > 2.0 * clip["miou"].as_f64().unwrap());
+    assert!(row("all objects")["pointing"].is_null() && row("whole image")["msc"] == 0.0);
+    assert_eq!(result["segmentation"].as_array().unwrap().len(), 2 * 5, "two methods without feature surgery, five groups");
+    assert_eq!(result["zero_shot"][0]["images"], 1);
+    assert!(result["multi_label"][0]["map"].as_f64().unwrap() > 0.3);
+
+    // In three parts, which batch other images together; two share a folder.
+    for part in [["1/3", "a"], ["2/3", "a"], ["3/3", "b"]] {
+        let said = eval(folder.path(), &["--shard", part[0], "--out", part[1]]);
+        assert!(said.contains("lancet eval merge"), "{said}");
+    }
+    let absent = lancet(folder.path(), ["eval", "merge", "a", "--out", "joined"]);
+    assert!(!absent.status.success() && String::from_utf8_lossy(&absent.stderr).contains("part 3/3 is missing"));
+    assert!(!at("joined").exists());
+    succeed(folder.path(), ["eval", "merge", "b", "a", "--out", "joined"]);
+    assert_eq!(fs::read(at("joined/result.json")).unwrap(), whole);
+
+    // Killed while the fourth record was written: three images stay as they are.
+    let records = at("whole/records.jsonl");
+    let (before, text) = (lines(&records), fs::read_to_string(&records).unwrap());
+    let cut = before[..4].iter().map(|l| l.len() + 1).sum::<usize>() + 40;
+    fs::write(&records, &text[..cut]).unwrap();
+    fs::remove_file(at("whole/result.json")).unwrap();
+    let out = lancet(folder.path(), ["eval", "merge", "whole", "--out", "joined"]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("run it again"));
+    // Their pictures are not looked at again: they are gone.
+    let ids: Vec<Value> = before[1..4].iter().map(|l| serde_json::from_str::<Value>(l).unwrap()["id"].clone()).collect();
+    for id in &ids {
+        fs::write(at("scenes").join(format!("{}.png", id.as_str().unwrap())), "gone").unwrap();
+    }
+    let printed = eval(folder.path(), &["--out", "whole", "--json"]);
+    assert_eq!(printed.trim(), String::from_utf8_lossy(&whole).trim());
+    assert_eq!(fs::read(at("whole/result.json")).unwrap(), whole);
+    assert_eq!(lines(&records)[..4], before[..4]);
+
+    // Other settings are refused.
+    let usual = ["eval", "scenes", "scenes", "--out", "whole"];
+    let out = lancet(folder.path(), usual);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && said.contains("another evaluation") && said.contains("batch was 2 and is 1"), "{said}");
+    assert_eq!(lines(&records).len(), 6, "refused runs change nothing");
+}
+
+#[test]
+fn a_public_layout_with_segmentation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        let path = folder.path().join("voc").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    fs::write(path("ImageSets/Segmentation/val.txt"), "a\nb\n").unwrap();
+    for (name, class) in [("a", 8u8), ("b", 19)] {
+        let picture = image::open(root().join("weights/demo/scene.png")).unwrap().resize_exact(96, 64, FilterType::Triangle).to_rgb8();
+        picture.save(path(&format!("JPEGImages/{name}.jpg"))).unwrap();
+        let mask = image::GrayImage::from_fn(96, 64, |x, _| {
+            image::Luma([if x < 30 {
+                class
+            } else if x < 33 {
+                255
+            } else {
+                0
+            }])
+        });
+        mask.save(path(&format!("SegmentationClass/{name}.png"))).unwrap();
+    }
+    fs::write(
+        folder.path().join("names.txt"),
+        "background = grass, sky\n".to_owned() + &(1..=20).map(|i| format!("thing {i}\n")).collect::<String>(),
+    )
+    .unwrap();
+    let usual =
+        ["eval", "voc", "voc", "--templates", "none", "--methods", "surgery-architecture", "--classes", "names.txt", "--quiet", "--json"];
+    let result: Value = serde_json::from_str(&succeed(folder.path(), usual)).unwrap();
+    let maps = result["maps"].as_array().unwrap();
+    assert_eq!(
+        (maps[0]["method"].as_str(), maps[0]["labels"].as_u64(), maps[0]["group"].as_str()),
+        (Some("whole image"), Some(2), Some(""))
+    );
+    // 30 of the 93 columns that are asked about, whatever the threshold.
+    assert!((maps[0]["miou"].as_f64().unwrap() - 30.0 / 93.0).abs() < 1e-12);
+    assert_eq!(maps[1]["miou"], 1.0, "one object: all objects are it");
+    let segmentation = &result["segmentation"][0];
+    assert_eq!((segmentation["images"].as_u64(), segmentation["iou"].as_object().unwrap().contains_key("thing 8")), (Some(2), true));
+    assert!(result["zero_shot"].is_null());
+}
+
+#[test]
+fn bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    scenes(folder.path());
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let out = lancet(folder.path(), ["eval"].iter().chain(arguments));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
+        assert!(words.iter().all(|w| said.contains(w)), "{arguments:?}: {said}");
+        assert!(!folder.path().join("lancet-eval").exists(), "{arguments:?} wrote something");
+    };
+    refused(&[], &["DATASET"]);
+    refused(&["scenes", "nowhere"], &["nowhere", "no such folder"]);
+    refused(&["voc", "scenes"], &["voc", "JPEGImages"]);
+    refused(&["scenes", "scenes", "--shard", "4/3"], &["4/3", "2/8"]);
+    refused(&["scenes", "scenes", "--methods", "clip,grad-cam"], &["grad-cam", "surgery"]);
+    refused(&["scenes", "scenes", "--methods", "clip,clip"], &["clip", "twice"]);
+    refused(&["scenes", "scenes", "--tasks", "segmentation", "--methods", "surgery"], &["surgery-architecture"]);
+    refused(&["scenes", "scenes", "--tasks", "segmentation", "--protocol", "sclip"], &["sclip", "scenes"]);
+    refused(&["scenes", "scenes", "--limit", "4", "--tasks", "zero-shot"], &["zero-shot", "none"]);
+    refused(&["merge", "nowhere", "--out", "x"], &["nowhere"]);
+    refused(&["merge", "scenes", "--out", "x"], &["no records"]);
+}
