@@ -68,7 +68,7 @@ fn several_images_names_a_class_and_a_threshold() {
     let classes = &report["images"][1]["classes"];
     let titles: Vec<_> = (0..4).map(|i| classes[i]["class"].as_str().unwrap()).collect();
     assert_eq!(titles, ["background", "plant", "house", "sailboat"]);
-    assert!(classes[0]["area"].as_u64().unwrap() > 0 && classes[3]["area"].as_u64().unwrap() > 0);
+    assert!(classes[0]["area"].as_u64().unwrap() > 0 && classes[1]["area"].as_u64().unwrap() > 0);
     // The same picture twice: the kept plan gives the same answer.
     assert_eq!(report["images"][0]["classes"], report["images"][2]["classes"]);
     let (_, palette, _) = indices(&folder.path().join("o/scene.segment.png"));
@@ -89,9 +89,8 @@ fn windows_and_built_in_lists() {
     // A window that is no multiple of the patch, and no refinement.
     let image = run(&["house", "tree", "--short", "100", "--crop", "60", "--stride", "50", "--pamr=0"]);
     assert_eq!((image["windows"].as_u64(), image["grid"][0].as_u64()), (Some(6), Some(7)));
-    let image = run(&["--classes", "voc21", "--protocol", "naclip"]);
-    assert_eq!((image["windows"].as_u64(), image["input_size"][0].as_u64()), (Some(1), Some(448)));
-    assert_eq!(image["classes"].as_array().unwrap().len(), 21);
+    let image = run(&["--classes", "cityscapes"]);
+    assert_eq!((image["windows"].as_u64(), image["classes"].as_array().unwrap().len()), (Some(1), 19));
     let image = run(&["house", "tree", "--aspect", "native"]);
     assert_eq!((image["grid"][0].as_u64(), image["grid"][1].as_u64()), (Some(14), Some(10)));
 }
