@@ -148,4 +148,26 @@ mod tests {
         }
         assert_eq!(bands([640, 480], &options(Some(Pamr::default()))).len(), 1);
     }
+    #[test]
+    fn a_band_is_what_the_whole_image_says() {
+        let (size, height) = ([9usize, 60usize], 60u32);
+        let pamr = Pamr { iterations: 3, dilations: vec![1, 4], ..Pamr::default() };
+        let values = |seed: usize, count: usize| (0..count).map(|i| ((i * 7919 + seed) % 101) as f32 / 101.0).collect::<Vec<_>>();
+        let (image, map) = (values(1, 3 * 540), values(5, 540));
+        let refine = |image: &[f32], map: &[f32], size: [usize; 2]| {
+            let weights = crate::reference::pamr_weights(image, size, &[1, 4]);
+            (0..3).fold(map.to_vec(), |map, _| crate::reference::pamr(&map, &weights, size, &[1, 4]))
+        };
+        let whole = refine(&image, &map, size);
+        let options = options(Some(pamr));
+        for band in [0..5u32, 5..31, 31..60] {
+            let rows = around(&band, height, &options);
+            let cut = |plane: &[f32]| plane[rows.start as usize * 9..rows.end as usize * 9].to_vec();
+            let image: Vec<f32> = image.chunks_exact(540).flat_map(cut).collect();
+            let part = refine(&image, &cut(&map), [9, (rows.end - rows.start) as usize]);
+            let skip = (band.start - rows.start) as usize * 9;
+            let kept = &part[skip..skip + (band.end - band.start) as usize * 9];
+            assert_eq!(kept, &whole[band.start as usize * 9..band.end as usize * 9], "{band:?}");
+        }
+    }
 }
