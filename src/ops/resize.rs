@@ -131,7 +131,6 @@ pub fn upsample_part(
                 first: planes.start,
                 first_row: rows.start,
                 rows: rows.end - rows.start,
-                ..Default::default()
             },
             args: &[Arg::Value(maps), Arg::Value(y)],
             workgroups,
