@@ -14,7 +14,7 @@ const MAX_THREADS: u32 = 256;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// Kernels without a definition of their own in `src/reference`, and why.
-const TWINLESS: [(&str, &str); 2] = [("load_texture", "the identity"), ("overlay_texture", "the same as overlay")];
+const TWINLESS: [(&str, &str); 1] = [("load_texture", "the identity")];
 
 /// Values that the ops give to override constants, by name.
 const OVERRIDES: [(&str, &[f64]); 1] = [("TRIE", &[0.0, 1.0])];

@@ -39,7 +39,7 @@ pub fn open_clip(weights: &Weights, source: &ConfigSource) -> Result<OpenClip> {
         weights.check(&layout.locate(name), shape, &hint)?;
     }
     layout.check_unknown(weights, known.iter().map(|t| t.0.as_str()).chain(["logit_scale"]))?;
-    let mut tensors: Vec<Export> = known.iter().map(|(name, _)| export(layout, name)).collect();
+    let mut tensors: Vec<Export> = known.iter().flat_map(|(name, _)| export(layout, name)).collect();
     // Scalars that are not there for every model.
     tensors.extend(["logit_scale", "logit_bias"].into_iter().filter(|n| weights.shape(n).is_some()).map(|n| Export::plain(n, n)));
     // PyTorch's batch norms expect their counters, which nothing else reads.
@@ -48,11 +48,15 @@ pub fn open_clip(weights: &Weights, source: &ConfigSource) -> Result<OpenClip> {
 }
 
 /// The projections are stored as `[C, D]` by OpenAI and OpenCLIP, as `[D, C]` by transformers.
-fn export(layout: Layout, name: &str) -> Export {
+fn export(layout: Layout, name: &str) -> Vec<Export> {
     let stored = layout.locate(name);
+    if name.starts_with("visual.attnpool.qkv.") {
+        // One matrix here, three in every file.
+        return stored.names().iter().map(|part| Export::plain(part, part)).collect();
+    }
     let projection = name == "visual.proj" || name == "text_projection";
     let transpose = projection && !matches!(stored, Stored::Transposed(_));
-    Export { name: name.to_owned(), parts: stored.names().to_vec(), transpose }
+    vec![Export { name: name.to_owned(), parts: stored.names().to_vec(), transpose }]
 }
 
 /// The config; what the source's own says beyond it stays.

@@ -21,8 +21,9 @@ mod layer_norm;
 mod matmul;
 mod minmax;
 mod normalize;
-mod overlay;
+
 mod overlay_maps;
+mod overlay_texture;
 mod pamr;
 mod pamr_weights;
 mod patch_embed;
@@ -50,8 +51,9 @@ pub use layer_norm::{layer_norm, layer_norm_merged};
 pub use matmul::matmul;
 pub use minmax::minmax;
 pub use normalize::normalize;
-pub use overlay::{jet, overlay};
+
 pub use overlay_maps::overlay_maps;
+pub use overlay_texture::{jet, overlay_texture};
 pub use pamr::pamr;
 pub use pamr_weights::pamr_weights;
 pub use patch_embed::patch_embed;

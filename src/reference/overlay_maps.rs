@@ -1,6 +1,6 @@
-//! Maps of a grid, resized and laid over their picture: [`upsample`] and [`overlay`] in one step.
+//! Maps of a grid, resized and laid over their picture: [`upsample`] and [`overlay_texture`] in one step.
 
-use crate::reference::{overlay, upsample};
+use crate::reference::{overlay_texture, upsample};
 
 /// Resizes each map to the picture's size and blends its colours over the picture.
 ///
@@ -9,7 +9,7 @@ use crate::reference::{overlay, upsample};
 ///
 /// Returns `[P, H, W, 4]` with alpha 255.
 pub fn overlay_maps(maps: &[f32], planes: usize, from: [usize; 2], rgba: &[u8], to: [usize; 2]) -> Vec<u8> {
-    upsample(maps, planes, from, to).chunks_exact(to[0] * to[1]).flat_map(|map| overlay(map, rgba)).collect()
+    upsample(maps, planes, from, to).chunks_exact(to[0] * to[1]).flat_map(|map| overlay_texture(map, rgba)).collect()
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn windows_and_built_in_lists() {
     assert_eq!((image["windows"].as_u64(), image["grid"][0].as_u64()), (Some(6), Some(7)));
     let image = run(&["--classes", "cityscapes"]);
     assert_eq!((image["windows"].as_u64(), image["classes"].as_array().unwrap().len()), (Some(1), 19));
-    let image = run(&["house", "tree", "--aspect", "native"]);
+    let image = run(&["house", "tree", "--size", "aspect"]);
     assert_eq!((image["grid"][0].as_u64(), image["grid"][1].as_u64()), (Some(14), Some(10)));
 }
 

@@ -73,7 +73,7 @@ pub fn overlay_maps(case: &Case) {
             let (map, image) = (b.import(&mt), b.import(&it));
             ops::overlay_maps(b, "y", map, 0..1, size, image)
         });
-        case.exact(&format!("{size:?}"), &got, &packed(&reference::overlay(&map, &rgba)));
+        case.exact(&format!("{size:?}"), &got, &packed(&reference::overlay_texture(&map, &rgba)));
     }
     // Resized, and some of several maps.
     let table = [
@@ -161,7 +161,7 @@ pub fn overlay_texture(case: &Case) {
             let mut plan = b.finish(|_| Ok(())).expect("finishing the plan");
             assert_eq!(plan.steps()[0].kernel, case.kernel);
             plan.run_timed(Source::None).expect("running");
-            let want = packed(&reference::overlay(&maps[plane as usize * count..][..count], &rgba));
+            let want = packed(&reference::overlay_texture(&maps[plane as usize * count..][..count], &rgba));
             let what = case.label(&format!("plane {plane} of {planes}, {size:?}"));
             assert_exact(&what, &[size[1], size[0]], &texels(case.rig, &target), &want);
         }

@@ -2,7 +2,7 @@
 
 use image::{Rgba, RgbaImage, imageops};
 use lancet::Image;
-use lancet::reference::{minmax, overlay, upsample};
+use lancet::reference::{minmax, overlay_texture, upsample};
 
 /// Pictures smaller than this on their longer side are enlarged, so that discs can be told apart.
 const SMALLEST: u32 = 480;
@@ -48,7 +48,7 @@ pub fn heat(maps: &[&[f32]], grid: [u32; 2], image: Image<'_>) -> Vec<u8> {
         }
     }
     let sides = |n: [u32; 2]| n.map(|n| n as usize);
-    overlay(&upsample(&mean, 1, sides(grid), sides(image.size())), image.rgba())
+    overlay_texture(&upsample(&mean, 1, sides(grid), sides(image.size())), image.rgba())
 }
 
 /// A disc with a soft edge of one pixel.

@@ -20,7 +20,7 @@ pub fn jet(level: u8) -> [u8; 3] {
 /// * `rgba`: `[H, W, 4]`
 ///
 /// Returns `[H, W, 4]` with alpha 255.
-pub fn overlay(map: &[f32], rgba: &[u8]) -> Vec<u8> {
+pub fn overlay_texture(map: &[f32], rgba: &[u8]) -> Vec<u8> {
     assert_eq!(rgba.len(), map.len() * 4, "a map of {} values over {} bytes", map.len(), rgba.len());
     let mut out = Vec::with_capacity(rgba.len());
     for (value, pixel) in map.iter().zip(rgba.chunks_exact(4)) {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn blend() {
-        let out = overlay(&[0.0, 1.0, 7.0], &[100, 50, 0, 9, 255, 255, 255, 9, 0, 0, 0, 0]);
+        let out = overlay_texture(&[0.0, 1.0, 7.0], &[100, 50, 0, 9, 255, 255, 255, 9, 0, 0, 0, 0]);
         assert_eq!(out, [40, 20, 76, 255, 178, 102, 102, 255, 76, 0, 0, 255]);
     }
 }
