@@ -71,7 +71,9 @@ fn encode_images_and_texts() {
     assert_eq!(shape, [2, 145, 192]);
     assert_eq!(class[192..], tokens[145 * 192..][..192], "row 0 of the tokens is the class row");
 
-    succeed(folder.path(), ["encode", "--text", "a cat", "--text", "a dog", "--out", "plain.npy"]);
+    let said = succeed(folder.path(), ["encode", "--text", "a cat", "--text", "a dog", "--out", "plain.npy", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&report["rows"], &report["shape"]), (&serde_json::json!(["a cat", "a dog"]), &serde_json::json!([2, 192])));
     succeed(folder.path(), ["encode", "--text", "cat", "--templates", "ensemble", "--out", "ensemble.npy"]);
     assert_eq!(npy(&folder.path().join("plain.npy")).1, [2, 192]);
     let (unit, _) = npy(&folder.path().join("ensemble.npy"));
@@ -80,6 +82,22 @@ fn encode_images_and_texts() {
     // From the cache: the same bits.
     succeed(folder.path(), ["encode", "--text", "cat", "--templates", "ensemble", "--out", "again.npy"]);
     assert_eq!(npy(&folder.path().join("again.npy")).0, unit);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure_of_ours() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_lancet"))
+        .args(["models", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    child.wait().unwrap();
+    assert_eq!(said, "");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use lancet::clip::model::check_finite;
 use lancet::gpu::{Plan, Readback, Source};
 use lancet::shape::DType;
 use lancet::{ImageInput, Method, SourceKind};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Write features of images [B, D] (or all tokens [B, 1+N, D]) or of texts [C, D] as .npy
@@ -41,6 +42,29 @@ pub struct Args {
     /// The file to write
     #[arg(long, value_name = "F.npy")]
     out: PathBuf,
+    /// The summary as JSON: what each row is, shape, model
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the summary says.
+#[derive(Debug, Serialize)]
+struct Report {
+    out: String,
+    shape: Vec<u64>,
+    dtype: &'static str,
+    /// What each row of the first dimension is: an image's path, or a text.
+    rows: Vec<String>,
+    model: String,
+    precision: &'static str,
+}
+
+/// Features, their shape, and what each row is.
+struct Encoded {
+    values: Vec<f32>,
+    shape: Vec<u64>,
+    rows: Vec<String>,
+    model: PathBuf,
 }
 
 /// Runs `lancet encode`.
@@ -49,19 +73,23 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("nothing to encode: name images, or give --text \"...\"");
     }
     let mut stages = Stages::new(args.model.quiet);
-    let (values, shape) = if args.text.is_empty() { images(args, &mut stages)? } else { texts(args, &mut stages)? };
+    let Encoded { values, shape, rows, model } = if args.text.is_empty() { images(args, &mut stages)? } else { texts(args, &mut stages)? };
     write_file(&args.out, |w| npy(w, &values, &shape))?;
     stages.finish();
-    if !args.model.quiet {
-        println!("{} {shape:?} f32", args.out.display());
+    let (out, model, precision) = (args.out.display().to_string(), model.display().to_string(), args.model.precision_name());
+    let report = Report { out, shape, dtype: "f32", rows, model, precision };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else if !args.model.quiet {
+        println!("{} {:?} f32", report.out, report.shape);
     }
     Ok(())
 }
 
-fn texts(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
+fn texts(args: &Args, stages: &mut Stages) -> Result<Encoded> {
     let templates = args::templates(&args.templates)?;
     stages.begin("load", format!("loading {}", args.model.model));
-    let Loaded { clip, .. } = load(&args.model)?;
+    let Loaded { clip, path: model, .. } = load(&args.model)?;
     stages.begin("encode", format!("encoding {} text(s)", args.text.len()));
     let values = if args.templates == "none" {
         pollster::block_on(clip.encode_text(&args.text))?
@@ -70,14 +98,14 @@ fn texts(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
         pollster::block_on(clip.labels_cached(&args.text, &templates, label_cache().as_ref(), progress))?.embeddings().to_vec()
     };
     let shape = vec![args.text.len() as u64, u64::from(clip.config().embed)];
-    Ok((values, shape))
+    Ok(Encoded { values, shape, rows: args.text.clone(), model })
 }
 
-fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
+fn images(args: &Args, stages: &mut Stages) -> Result<Encoded> {
     let paths = inputs::images(&args.images)?;
     let method = Method::named(&args.method)?;
     stages.begin("load", format!("loading {}", args.model.model));
-    let Loaded { clip, engine, .. } = load(&args.model)?;
+    let Loaded { clip, engine, path: model } = load(&args.model)?;
     let gpu = engine.gpu();
     method.check_for(clip.config())?;
     let width = clip.config().embed as usize;
@@ -118,5 +146,6 @@ fn images(args: &Args, stages: &mut Stages) -> Result<(Vec<f32>, Vec<u64>)> {
     }
     let b = paths.len() as u64;
     let shape = if args.tokens { vec![b, tokens as u64, width as u64] } else { vec![b, width as u64] };
-    Ok((all, shape))
+    let rows = paths.iter().map(|p| p.display().to_string()).collect();
+    Ok(Encoded { values: all, shape, rows, model })
 }

@@ -49,6 +49,7 @@ enum Command {
 
 fn main() -> ExitCode {
     quiet_driver();
+    end_with_the_pipe();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Explain(args) => explain::run(&args),
@@ -70,6 +71,15 @@ fn main() -> ExitCode {
             eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `lancet profile | head`: ends in silence when nobody reads on, as other programs do, instead of failing to print.
+fn end_with_the_pipe() {
+    #[cfg(unix)]
+    // SAFETY: no handler of ours is replaced; sockets do not raise this signal, the standard library asks for that.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 
