@@ -1,4 +1,4 @@
-// Maps of a grid, resized, as JET colours over their image: `upsample` and `overlay` without the map between them.
+// Maps of a grid, resized, as JET colours over their image: `upsample` and the colours of `overlay_texture` without the map between them.
 //
 // maps [P, h, w] in 0..1, image [H, W] packed RGBA8 -> out [Q, H, W] packed RGBA8, opaque, plane q from map `first` + q.
 // One thread per pixel, for all planes: where it lies between the cells is found once.

@@ -1,4 +1,4 @@
-// As `overlay`, straight into a texture that a host can draw. One call per map: `plane` picks it.
+// A map as JET colours over its image, straight into a texture that a host can draw. One call per map: `plane` picks it.
 //
 // maps [P, H, W] in 0..1, image [H, W] packed RGBA8 -> out, rgba8unorm, W x H. One thread per pixel.
 //

@@ -63,6 +63,8 @@ pub(crate) struct Pipeline {
     /// Numbers of the image that is being read.
     current: Vec<LabelScore>,
     pushed: u64,
+    /// An error after an image was accepted: what was on its way is lost.
+    broken: bool,
     busy: Busy,
 }
 
@@ -155,6 +157,7 @@ impl Pipeline {
             flying: VecDeque::new(),
             current: Vec::new(),
             pushed: 0,
+            broken: false,
             busy: Busy::new(&gpu)?,
             gpu,
         })
@@ -186,6 +189,7 @@ impl Pipeline {
 
     /// Takes an image and starts what can be started. Returns its number.
     pub fn push(&mut self, explainer: &Explainer, image: &Image<'_>) -> Result<u64> {
+        self.refuse_broken()?;
         let size = image.size();
         self.frame(explainer, size)?;
         let Some(&seat) = self.free_seats.last() else {
@@ -216,6 +220,7 @@ impl Pipeline {
     /// Shows the next labels of the oldest image to `look`; `None` when all that was pushed has been shown. A batch that is
     /// not full is scored when nothing else is left to do.
     pub async fn next<R>(&mut self, explainer: &Explainer, look: impl FnOnce(Drawn<'_>) -> R) -> Result<Option<R>> {
+        self.refuse_broken()?;
         loop {
             self.draw(explainer)?;
             if let Some(flying) = self.flying.pop_front() {
@@ -263,8 +268,16 @@ impl Pipeline {
         if shown.is_err() {
             self.abandon(id);
         }
-        self.draw(explainer)?;
-        shown
+        let drawn = self.draw(explainer);
+        // What was read is not thrown away; the next call reports a failed draw.
+        shown.inspect(|_| drop(drawn))
+    }
+
+    fn refuse_broken(&self) -> Result<()> {
+        match self.broken {
+            true => Err(Error::Gpu { what: "a stream of images".into(), message: "an earlier error ended it; make a new one".into() }),
+            false => Ok(()),
+        }
     }
 
     /// Drops what is left of an image.
@@ -316,6 +329,12 @@ impl Pipeline {
 
     /// Scores the batch as it is.
     fn score(&mut self, explainer: &Explainer) -> Result<()> {
+        let done = self.score_batch(explainer);
+        self.broken |= done.is_err();
+        done
+    }
+
+    fn score_batch(&mut self, explainer: &Explainer) -> Result<()> {
         let jobs = std::mem::take(&mut self.batch);
         let network = self.network(explainer, jobs.len() as u32)?;
         let label = Some("lancet.score");
@@ -349,6 +368,12 @@ impl Pipeline {
 
     /// Draws as much as there are free staging buffers.
     fn draw(&mut self, explainer: &Explainer) -> Result<()> {
+        let done = self.draw_all(explainer);
+        self.broken |= done.is_err();
+        done
+    }
+
+    fn draw_all(&mut self, explainer: &Explainer) -> Result<()> {
         while !self.free_staging.is_empty()
             && let Some(job) = self.scored.front().copied()
         {

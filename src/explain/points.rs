@@ -142,7 +142,9 @@ impl Ranked {
             Threshold::Stretched(t) => t,
             Threshold::Quantile(q) => {
                 let at = q * (cells - 1) as f32;
-                let (below, above) = (levels[order[at.floor() as usize]], levels[order[at.ceil() as usize]]);
+                // Above 2^24 cells the product may round up.
+                let level = |at: f32| levels[order[(at as usize).min(cells - 1)]];
+                let (below, above) = (level(at.floor()), level(at.ceil()));
                 below + (above - below) * at.fract()
             }
         };

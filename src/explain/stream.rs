@@ -13,8 +13,8 @@ use std::time::Duration;
 pub struct LabelMap {
     /// The label.
     pub label: String,
-    /// Cosine of the class row of the method's features with the label. For CLIP and CLIP Surgery that row is plain CLIP's
-    /// class embedding.
+    /// Cosine of the class row of the method's features with the label. For CLIP, and for CLIP Surgery on a ViT, that row is
+    /// plain CLIP's class embedding.
     pub score: f32,
     /// Where the map is largest, (x, y), pixels.
     pub peak: [u32; 2],
@@ -184,8 +184,7 @@ impl<'a> Stream<'a> {
 
 /// As many images as give a GPU some thousand rows to work on at once; small models need more of them.
 fn worth_while(explainer: &Explainer, model_size: [u32; 2]) -> u32 {
-    const ROWS: u32 = 1024;
-    let [columns, rows] = explainer.clip().config().grid(model_size);
-    let tokens = 1 + columns * rows;
-    (ROWS / tokens).clamp(1, 8)
+    const ROWS: u64 = 1024;
+    let [columns, rows] = explainer.clip().config().grid(model_size).map(u64::from);
+    (ROWS / (1 + columns * rows)).clamp(1, 8) as u32
 }

@@ -51,7 +51,7 @@ impl Repository {
     pub fn commit(&self, revision: &str) -> Option<String> {
         let text = fs::read_to_string(self.reference(revision)).ok();
         let commit = text.map_or_else(|| revision.to_owned(), |t| t.trim().to_owned());
-        (commit.bytes().all(|b| b.is_ascii_hexdigit()) && self.snapshot(&commit).is_dir()).then_some(commit)
+        (commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit()) && self.snapshot(&commit).is_dir()).then_some(commit)
     }
 
     /// Remembers where a revision is. A commit needs no such note.

@@ -30,9 +30,12 @@ pub(crate) fn download(
         return Ok(link);
     }
     let _lock = lock(&repository.lock(&meta.etag), file, progress)?;
+    // Another process may have been faster; where links do not work, its file lies in the snapshot alone.
+    if has_size(&link, meta.size) {
+        return Ok(link);
+    }
     let blob = repository.blob(&meta.etag);
-    // Another process may have been faster.
-    if !has_size(&blob, meta.size) && !has_size(&link, meta.size) {
+    if !has_size(&blob, meta.size) {
         let partial = repository.partial(&meta.etag);
         make_folder(&repository.folder.join("blobs"))?;
         let hash = fill(remote, source, meta, file, &partial, progress)?;
@@ -101,7 +104,8 @@ fn fill(
     }
     let mut cuts = 0;
     while have < meta.size {
-        let (response, start) = remote.open(source, meta, name, have)?;
+        let asked = have;
+        let (response, start) = remote.open(source, meta, name, asked)?;
         if start != have {
             // The server knows no ranges: from the beginning.
             have = restart(&mut file, &mut hash, meta).map_err(trouble)?;
@@ -127,7 +131,7 @@ fn fill(
             }
         };
         cuts = if have - before >= GOOD_BYTES { 0 } else { cuts + 1 };
-        if have < meta.size && (cuts >= CUTS || have == before || start < before) {
+        if have < meta.size && (cuts >= CUTS || have == before || start < asked) {
             return Err(Error::Hub {
                 what: format!(
                     "{}: {name}: cut off at {have} of {} bytes ({cut}); what came is kept, run again to resume",

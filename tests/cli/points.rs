@@ -102,7 +102,26 @@ fn what_cannot_be_pointed_at_is_refused() {
     refused(&["cat", "--threshold", "0.5", "--quantile", "0.5"], "cannot be used with");
     refused(&["cat", "--down-sample", "0"], "down-sample");
     refused(&["cat", "--size", "8"], "single cell");
-    refused(&["nowhere.png", "cat"], "nowhere.png");
+}
+
+#[test]
+fn a_bad_image_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = scene();
+    for (program, words, results) in [
+        ("points", ["nowhere.png", image.to_str().unwrap(), "house"].as_slice(), ["scene.points.json", "scene.points.png"].as_slice()),
+        (
+            "segment",
+            &["nowhere.png", "house", "tree", "--also", image.to_str().unwrap(), "--pamr=0"],
+            &["scene.segment.json", "scene.segment.overlay.png", "scene.segment.png"],
+        ),
+    ] {
+        let out = lancet(folder.path(), [program].iter().chain(words).chain(&["--out", program]));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(said.contains("failed: nowhere.png") && said.contains("1 of 2 images failed"), "{program}: {said}");
+        assert_eq!(out.status.code(), Some(1), "{program}");
+        assert_eq!(listing(&folder.path().join(program)), results, "{program}");
+    }
 }
 
 #[test]

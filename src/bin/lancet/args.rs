@@ -208,6 +208,9 @@ pub fn labels(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
         bail!("no labels: name at least one thing to look for, e.g. lancet explain photo.jpg \"dog\" \"bench\", or pass --labels FILE");
     }
     for (i, label) in all.iter().enumerate() {
+        if label.trim().is_empty() {
+            bail!("an empty label: name what to look for");
+        }
         if all[..i].contains(label) {
             bail!("label \"{label}\" is given twice; name it once");
         }

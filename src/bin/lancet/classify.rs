@@ -159,7 +159,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// What was written where, and what went wrong.
 fn finish(report: &Report, out: Option<&Path>, quiet: bool) -> Result<()> {
     if let Some(out) = out.filter(|_| !quiet) {
-        println!("{}: {} image(s)", out.display(), report.images.len());
+        out!("{}: {} image(s)", out.display(), report.images.len());
     }
     for failed in &report.failed {
         eprintln!("failed: {}", failed.error);

@@ -129,14 +129,14 @@ pub fn run(args: &Args) -> Result<()> {
     let sha256 = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
     let summary = Summary { weights: written, config, tokenizer, tensors: tensors.len(), bytes, sha256 };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        out!("{}", serde_json::to_string_pretty(&summary)?);
     } else if !args.quiet {
-        println!("{}  {} tensors, {}", summary.weights.display(), summary.tensors, HumanBytes(summary.bytes));
-        println!("sha256 {}", summary.sha256);
-        println!("{}", summary.config.display());
+        out!("{}  {} tensors, {}", summary.weights.display(), summary.tensors, HumanBytes(summary.bytes));
+        out!("sha256 {}", summary.sha256);
+        out!("{}", summary.config.display());
         match &summary.tokenizer {
-            Some(path) => println!("{}", path.display()),
-            None => println!("no {TOKENIZER} beside the source; programs take CLIP's own vocabulary then"),
+            Some(path) => out!("{}", path.display()),
+            None => out!("no {TOKENIZER} beside the source; programs take CLIP's own vocabulary then"),
         }
     }
     Ok(())

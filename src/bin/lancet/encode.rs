@@ -79,9 +79,9 @@ pub fn run(args: &Args) -> Result<()> {
     let (out, model, precision) = (args.out.display().to_string(), model.display().to_string(), args.model.precision_name());
     let report = Report { out, shape, dtype: "f32", rows, model, precision };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out!("{}", serde_json::to_string_pretty(&report)?);
     } else if !args.model.quiet {
-        println!("{} {:?} f32", report.out, report.shape);
+        out!("{} {:?} f32", report.out, report.shape);
     }
     Ok(())
 }

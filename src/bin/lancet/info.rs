@@ -46,28 +46,28 @@ struct KernelInfo {
 pub fn run(args: &Args) -> Result<()> {
     let info = pollster::block_on(collect(args))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&info)?);
+        out!("{}", serde_json::to_string_pretty(&info)?);
         return Ok(());
     }
-    println!("lancet {}", info.version);
-    println!("adapters, best first:");
+    out!("lancet {}", info.version);
+    out!("adapters, best first:");
     for (i, name) in info.adapters.iter().enumerate() {
-        println!("  {i}  {name}");
+        out!("  {i}  {name}");
     }
-    println!("in use: {} ({}, {})", info.adapter, info.device_type, info.backend);
-    println!("  driver                 {}", info.driver);
-    println!("  largest buffer         {} MiB", info.max_buffer_mib);
-    println!("  largest binding        {} MiB (images up to {} megapixels)", info.max_storage_binding_mib, info.max_image_megapixels);
-    println!("  largest texture side   {} pixels", info.max_texture_side);
-    println!("  half arithmetic        {} (not needed: half storage works everywhere)", yes(info.shader_f16));
+    out!("in use: {} ({}, {})", info.adapter, info.device_type, info.backend);
+    out!("  driver                 {}", info.driver);
+    out!("  largest buffer         {} MiB", info.max_buffer_mib);
+    out!("  largest binding        {} MiB (images up to {} megapixels)", info.max_storage_binding_mib, info.max_image_megapixels);
+    out!("  largest texture side   {} pixels", info.max_texture_side);
+    out!("  half arithmetic        {} (not needed: half storage works everywhere)", yes(info.shader_f16));
     match info.subgroup_sizes {
-        Some([low, high]) => println!("  subgroups              yes, {low} to {high} (not used by this version's kernels)"),
-        None => println!("  subgroups              no"),
+        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (not used by this version's kernels)"),
+        None => out!("  subgroups              no"),
     }
-    println!("  timestamps             {} (lancet profile)", yes(info.timestamps));
-    println!("kernels and their element types:");
+    out!("  timestamps             {} (lancet profile)", yes(info.timestamps));
+    out!("kernels and their element types:");
     for kernel in &info.kernels {
-        println!("  {:<18} {}", kernel.name, kernel.variants.join(", "));
+        out!("  {:<18} {}", kernel.name, kernel.variants.join(", "));
     }
     Ok(())
 }

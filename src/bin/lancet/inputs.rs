@@ -31,6 +31,17 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
+/// Lists what went wrong with some of `all` images; the exit code says that something did.
+pub fn report_failed(failed: &[String], all: usize) -> Result<()> {
+    for what in failed {
+        eprintln!("failed: {}", what.replace('\n', " "));
+    }
+    match failed.len() {
+        0 => Ok(()),
+        n => bail!("{n} of {all} images failed; the others are done"),
+    }
+}
+
 fn one(path: &Path) -> Result<Vec<PathBuf>> {
     let complaint = || path.display().to_string();
     if path.is_dir() {

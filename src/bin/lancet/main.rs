@@ -1,5 +1,11 @@
 //! `lancet`: see inside CLIP from the command line. One file per subcommand.
 
+/// `println!` that fails with a message instead of a panic where stdout cannot be written.
+macro_rules! out {
+    () => { $crate::output::say(format_args!("")) };
+    ($($line:tt)*) => { $crate::output::say(format_args!($($line)*)) };
+}
+
 mod args;
 mod classify;
 mod convert;

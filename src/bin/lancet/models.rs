@@ -110,16 +110,21 @@ fn list(hub: &Hub, json: bool) -> Result<()> {
     if json {
         return print_json(&Listing { cache: hub.cache().to_owned(), models });
     }
-    println!("{:<18} {:>7} {:>6}  {:<10} {:>10}  {:<48} licence", "name", "params", "pixels", "activation", "on disk", "repository");
+    out!("{:<18} {:>7} {:>6}  {:<10} {:>10}  {:<48} licence", "name", "params", "pixels", "activation", "on disk", "repository");
     for row in &models {
         let disk = row.cached.as_ref().map_or("-".to_owned(), |c| HumanBytes(c.bytes).to_string());
-        println!(
+        out!(
             "{:<18} {:>5} M {:>6}  {:<10} {disk:>10}  {:<48} {}",
-            row.name, row.parameters_m, row.image_px, row.activation, row.repository, row.licence
+            row.name,
+            row.parameters_m,
+            row.image_px,
+            row.activation,
+            row.repository,
+            row.licence
         );
     }
-    println!("\ncache: {}", hub.cache().display());
-    println!("others: demo (bundled), hf:ORGANISATION/NAME, files and folders");
+    out!("\ncache: {}", hub.cache().display());
+    out!("others: demo (bundled), hf:ORGANISATION/NAME, files and folders");
     Ok(())
 }
 
@@ -132,7 +137,7 @@ fn fetch(hub: &Hub, model: &str, quiet: bool, json: bool) -> Result<()> {
         return print_json(&Cached::from(found));
     }
     if !quiet {
-        println!("{} ({}, commit {})", found.weights.display(), HumanBytes(found.bytes), found.commit);
+        out!("{} ({}, commit {})", found.weights.display(), HumanBytes(found.bytes), found.commit);
     }
     Ok(())
 }
@@ -145,7 +150,7 @@ fn path(hub: &Hub, model: &str, json: bool) -> Result<()> {
     if json {
         return print_json(&Cached::from(found));
     }
-    println!("{}", found.weights.display());
+    out!("{}", found.weights.display());
     Ok(())
 }
 
@@ -161,13 +166,13 @@ fn remove(hub: &Hub, model: &str, json: bool) -> Result<()> {
         return print_json(&serde_json::json!({ "removed": files, "bytes": bytes }));
     }
     for (bytes, file) in &gone {
-        println!("removed {} ({})", file.display(), HumanBytes(*bytes));
+        out!("removed {} ({})", file.display(), HumanBytes(*bytes));
     }
-    println!("{source}: {} freed", HumanBytes(bytes));
+    out!("{source}: {} freed", HumanBytes(bytes));
     Ok(())
 }
 
 fn print_json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    out!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -143,12 +143,31 @@ impl Drop for OutDir {
 }
 
 /// One file outside a folder of results, whole or not at all.
+///
+/// What is there and no file, such as a pipe or `/dev/stdout`, is written into and stays what it is. A link's target is
+/// replaced, not the link.
 pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        let complaint = || path.display().to_string();
+        let mut writer = BufWriter::new(std::fs::File::options().write(true).open(path).with_context(complaint)?);
+        write(&mut writer).with_context(complaint)?;
+        return writer.flush().with_context(complaint);
+    }
+    let target = std::fs::canonicalize(path).ok();
+    let path = target.as_deref().unwrap_or(path);
     let name = path.file_name().and_then(|n| n.to_str()).with_context(|| format!("{}: not a file name", path.display()))?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut out = OutDir::open(folder)?;
     out.stage(name, write)?;
     out.commit()
+}
+
+/// A line on stdout; what `out!` calls. Nobody to tell is an error like any other.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    if let Err(e) = writeln!(std::io::stdout().lock(), "{line}") {
+        eprintln!("error: standard output: {e}");
+        std::process::exit(1);
+    }
 }
 
 /// RGBA pixels as PNG.
@@ -196,6 +215,18 @@ mod tests {
         assert_eq!(file_label("a/b:c"), "a_b_c");
         assert_eq!(file_label(".."), "_");
         assert!(file_label(&"é".repeat(200)).len() <= 120);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        write_file(&link, |w| Ok(w.write_all(b"new")?)).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read(&real).unwrap(), b"new");
     }
 
     #[test]

@@ -119,36 +119,50 @@ pub fn run(args: &Args) -> Result<()> {
     let method = if labels.len() == parts.len() { method.for_labels(1).0 } else { method };
     let paths = inputs::images(&args.images)?;
     let mut stages = Stages::new(args.model.quiet);
-    let mut out = OutDir::open(&args.out)?;
+    // A folder that cannot be written should not wait for a model.
+    drop(OutDir::open(&args.out)?);
     stages.begin("load", format!("loading {}", args.model.model));
     let loaded = load(&args.model)?;
     let embedded = args.prompts.embed(&loaded.clip, &labels, &mut stages)?;
     let explainer = Explainer::new(&loaded.clip, &embedded, &method)?;
     let mut pointer = Pointer { args, loaded: &loaded, explainer, parts, options };
 
-    let (mut reports, mut names) = (Vec::new(), Vec::new());
+    let (mut reports, mut names, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (i, path) in paths.iter().enumerate() {
         let place = if paths.len() > 1 { format!(" ({} of {})", i + 1, paths.len()) } else { String::new() };
         stages.begin("points", format!("{}{place}", path.display()));
         let name = unused(path, &names);
-        let report = pointer.point(path, &name, &mut out)?;
-        out.stage(&format!("{name}.points.json"), |w| Ok(serde_json::to_writer_pretty(w, &report)?))?;
-        names.push(name);
-        reports.push(report);
+        match pointed(&mut pointer, path, &name) {
+            Ok(report) => {
+                names.push(name);
+                reports.push(report);
+            }
+            // A bad file must not cost the others their results.
+            Err(e) if paths.len() > 1 => failed.push(format!("{e:#}")),
+            Err(e) => return Err(e),
+        }
     }
-    out.commit()?;
     let times: BTreeMap<_, _> = stages.finish().into_iter().collect();
     for (report, name) in reports.iter().zip(&names) {
         if args.json {
-            println!("{}", serde_json::to_string(report)?);
+            out!("{}", serde_json::to_string(report)?);
         } else if !args.model.quiet {
             summary(report, &args.out.join(format!("{name}.points.json")));
         }
     }
     if let (Some(last), false) = (reports.last(), args.json || args.model.quiet) {
-        println!("{} on {}: {:.2} s", last.method, last.adapter, times.get("total").copied().unwrap_or(0.0) / 1e3);
+        out!("{} on {}: {:.2} s", last.method, last.adapter, times.get("total").copied().unwrap_or(0.0) / 1e3);
     }
-    Ok(())
+    inputs::report_failed(&failed, paths.len())
+}
+
+/// One image's files, all of them or none.
+fn pointed(pointer: &mut Pointer<'_>, path: &Path, name: &str) -> Result<Report> {
+    let mut out = OutDir::open(&pointer.args.out)?;
+    let report = pointer.point(path, name, &mut out)?;
+    out.stage(&format!("{name}.points.json"), |w| Ok(serde_json::to_writer_pretty(w, &report)?))?;
+    out.commit()?;
+    Ok(report)
 }
 
 /// The texts between the plus signs.
@@ -280,11 +294,11 @@ fn peak(map: &[f32], grid: [u32; 2], size: [u32; 2]) -> Peak {
 
 fn summary(report: &Report, json: &Path) {
     let positives = report.point_labels.iter().filter(|&&l| l == 1).count();
-    println!("{}: {positives} positive, {} negative points", report.image, report.point_labels.len() - positives);
+    out!("{}: {positives} positive, {} negative points", report.image, report.point_labels.len() - positives);
     let width = report.parts.iter().map(|p| p.text.chars().count()).max().unwrap_or(0);
     for p in &report.parts {
-        println!("  {:<width$}  score {:.3}, strongest at {}, {}", p.text, p.score, p.peak.x, p.peak.y);
+        out!("  {:<width$}  score {:.3}, strongest at {}, {}", p.text, p.score, p.peak.x, p.peak.y);
     }
     let [w, h] = report.grid;
-    println!("  {w}x{h} patches; {}, {}", json.display(), report.picture);
+    out!("  {w}x{h} patches; {}, {}", json.display(), report.picture);
 }

@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
         eprintln!("lancet: ready on {}", loaded.engine.caps().adapter);
         for line in std::io::stdin().lock().lines() {
             line?;
-            println!("{:.3}", plan.run_timed(source)?);
+            out!("{:.3}", plan.run_timed(source)?);
         }
         return Ok(());
     }
@@ -120,7 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
         steps: rows(&profile),
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
@@ -154,33 +154,21 @@ fn rows(profile: &Profile) -> Vec<Row> {
 
 fn print(report: &Report) {
     let [w, h] = report.input_size;
-    println!("{} at {w}x{h}, batch {}, {} labels, {} on {}", report.method, report.batch, report.labels, report.model, report.adapter);
-    println!(
+    out!("{} at {w}x{h}, batch {}, {} labels, {} on {}", report.method, report.batch, report.labels, report.model, report.adapter);
+    out!(
         "median {:.2} ms of {} warm runs, {:.2} GFLOP, {:.1} GFLOP/s",
         report.median_ms,
         report.runs_ms.len(),
         report.gflops_total,
         report.gflops_per_second
     );
-    println!(
-        "activations {:.2} MiB in {} slots; steps by {}",
-        report.activation_bytes as f64 / (1 << 20) as f64,
-        report.slots,
-        report.clock
-    );
+    out!("activations {:.2} MiB in {} slots; steps by {}", report.activation_bytes as f64 / (1 << 20) as f64, report.slots, report.clock);
     let width = report.steps.iter().map(|s| s.label.len()).max().unwrap_or(0);
-    println!("{:<width$}  {:>9}  {:>8}  {:>8}  {:>6}", "step", "ms", "GFLOP/s", "GB/s", "share");
+    out!("{:<width$}  {:>9}  {:>8}  {:>8}  {:>6}", "step", "ms", "GFLOP/s", "GB/s", "share");
     for s in &report.steps {
-        println!(
-            "{:<width$}  {:>9.3}  {:>8.2}  {:>8.2}  {:>5.1}%",
-            s.label,
-            s.ms,
-            s.gflops_per_second,
-            s.gbytes_per_second,
-            100.0 * s.share
-        );
+        out!("{:<width$}  {:>9.3}  {:>8.2}  {:>8.2}  {:>5.1}%", s.label, s.ms, s.gflops_per_second, s.gbytes_per_second, 100.0 * s.share);
     }
-    println!("by kernel:");
+    out!("by kernel:");
     let mut kernels: Vec<(&str, f64, f64)> = Vec::new();
     for s in &report.steps {
         match kernels.iter_mut().find(|k| k.0 == s.kernel) {
@@ -190,6 +178,6 @@ fn print(report: &Report) {
     }
     kernels.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (kernel, ms, share) in kernels {
-        println!("  {kernel:<18} {ms:>9.3} ms  {:>5.1}%", 100.0 * share);
+        out!("  {kernel:<18} {ms:>9.3} ms  {:>5.1}%", 100.0 * share);
     }
 }

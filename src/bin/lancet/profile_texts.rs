@@ -104,7 +104,7 @@ pub fn run(args: &TextArgs, model: &ModelArgs, runs: usize, json: bool) -> Resul
         kernels,
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
@@ -141,22 +141,16 @@ fn padded(clip: &Clip, prompts: usize, runs: usize) -> Result<Padded> {
 }
 
 fn print(r: &Report) {
-    println!("{} labels x {} templates, {} on {}", r.labels, r.templates, r.model, r.adapter);
-    println!("{:<8}  {:>9}  {:>10}  {:>10}", "", "rows", "GFLOP", "ms");
-    println!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   {} plan(s), {} tokens before sharing", "real", r.rows, r.gflops, r.ms, r.plans, r.tokens);
+    out!("{} labels x {} templates, {} on {}", r.labels, r.templates, r.model, r.adapter);
+    out!("{:<8}  {:>9}  {:>10}  {:>10}", "", "rows", "GFLOP", "ms");
+    out!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   {} plan(s), {} tokens before sharing", "real", r.rows, r.gflops, r.ms, r.plans, r.tokens);
     let p = &r.padded;
-    println!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   from {} measured", "padded", p.rows, p.gflops, p.ms, p.measured_prompts);
+    out!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   from {} measured", "padded", p.rows, p.gflops, p.ms, p.measured_prompts);
     let more = p.rows as f64 / r.rows as f64;
-    println!(
-        "{:<8}  {:>9}  {:>10}  {:>10}",
-        "ratio",
-        format!("{more:.1}"),
-        format!("{:.1}", r.flops_ratio),
-        format!("{:.1}", r.time_ratio)
-    );
-    println!("by kernel:");
+    out!("{:<8}  {:>9}  {:>10}  {:>10}", "ratio", format!("{more:.1}"), format!("{:.1}", r.flops_ratio), format!("{:.1}", r.time_ratio));
+    out!("by kernel:");
     for k in &r.kernels {
         let speed = if k.ms > 0.0 { k.gflops / k.ms * 1e3 } else { 0.0 };
-        println!("  {:<14} {:>10.1} ms  {:>5.1}%  {:>8.2} GFLOP/s", k.kernel, k.ms, 100.0 * k.share, speed);
+        out!("  {:<14} {:>10.1} ms  {:>5.1}%  {:>8.2} GFLOP/s", k.kernel, k.ms, 100.0 * k.share, speed);
     }
 }

@@ -188,11 +188,11 @@ fn summary(report: &Report, caption: &Path, page: &Path) {
     let mut ranked: Vec<&WordReport> = report.words.iter().filter(|w| w.rank.is_some()).collect();
     ranked.sort_by_key(|w| w.rank);
     let width = ranked.iter().map(|w| w.text.chars().count()).max().unwrap_or(0).max(4);
-    println!("rank  {:<width$}  cosine  peak (x, y)", "word");
+    out!("rank  {:<width$}  cosine  peak (x, y)", "word");
     for w in ranked {
-        println!("{:>4}  {:<width$}  {:>6.3}  {}, {}", w.rank.unwrap_or(0), w.text, w.similarity, w.peak[0], w.peak[1]);
+        out!("{:>4}  {:<width$}  {:>6.3}  {}, {}", w.rank.unwrap_or(0), w.text, w.similarity, w.peak[0], w.peak[1]);
     }
     let total = report.time_ms.get("total").copied().unwrap_or(0.0) / 1e3;
-    println!("{} on {}: {}x{} patches, {total:.2} s", report.method, report.adapter, report.grid[0], report.grid[1]);
-    println!("caption: {}\npage:    {}", caption.display(), page.display());
+    out!("{} on {}: {}x{} patches, {total:.2} s", report.method, report.adapter, report.grid[0], report.grid[1]);
+    out!("caption: {}\npage:    {}", caption.display(), page.display());
 }

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The harness that SCLIP introduced and its successors share, and CLIP Surgery's own use: architecture surgery, cosine.
-//! Memory on the device does not grow with the number of names or the size of the image: names go through in chunks, the
-//! image in bands of rows (see [`Segmenter`]).
+//! Maps never exist for all names or the whole image: names go through in chunks, the image in bands of rows (see
+//! [`Segmenter`]). What grows is the patches' scores `[K (1 + N), L]` and, for views that the device resizes, the picture
+//! itself; each has to fit one binding.
 
 mod bands;
 pub mod classes;

@@ -33,8 +33,8 @@ const BATCH_TOKENS: u32 = 4096;
 /// # }
 /// ```
 ///
-/// Plans and buffers are kept for the next image of the same size. Device memory is bounded: bands of rows of at most 64 MiB
-/// a buffer (more for refined images wider than some 4,000 pixels), chunks of names of 32 MiB, whatever the image and the classes.
+/// Plans and buffers are kept for the next image of the same size. Maps go through in bands of rows of
+/// at most 64 MiB a buffer (more for refined images wider than some 4,000 pixels) and in chunks of names of 32 MiB.
 #[derive(Debug)]
 pub struct Segmenter {
     explainer: Explainer,
@@ -81,6 +81,9 @@ impl Segmenter {
             return Err(Error::Input {
                 what: "a probability threshold needs a background as the first class, for the pixels below it".into(),
             });
+        }
+        if options.area_thd.is_some() && !classes.has_background() {
+            return Err(Error::Input { what: "the area rule needs a background as the first class, which it spares".into() });
         }
         let explainer = Explainer::new(clip, labels, method)?;
         let table = segment_rules(&classes.class_of_name(), &[], options.prob_thd);
@@ -140,9 +143,12 @@ impl Segmenter {
     fn prepare(&self, size: [u32; 2]) -> Result<Prepared> {
         let gpu = self.clip.gpu();
         let layout = self.options.view.layout(size, self.clip.config());
-        let windows = (layout.windows.columns.len() * layout.windows.rows.len()) as u32;
         let [columns, rows] = self.clip.config().grid(layout.model);
         let tokens = 1 + u64::from(columns) * u64::from(rows);
+        let windows = layout.windows.columns.len() as u64 * layout.windows.rows.len() as u64;
+        let too_many = || Error::Input { what: format!("{windows} windows of {tokens} tokens are too many; use a larger stride") };
+        let all_rows = u32::try_from(windows * tokens).map_err(|_| too_many())?;
+        let windows = u32::try_from(windows).map_err(|_| too_many())?;
         let most = (u64::from(BATCH_TOKENS) / tokens).clamp(1, u64::from(windows)) as u32;
         // Batches of one size, as full as can be.
         let batch = windows.div_ceil(windows.div_ceil(most));
@@ -150,7 +156,7 @@ impl Segmenter {
         let scoring = self.explainer.plan_scores(&input)?;
         let source = gpu.buffer("the source images", u64::from(batch) * u64::from(layout.source[0]) * u64::from(layout.source[1]) * 4)?;
         let grid = scoring.outputs().grid;
-        let shape = Shape::new(&[windows * (1 + grid[0] * grid[1]), self.rules.shape()[0] - 1])?;
+        let shape = Shape::new(&[all_rows, self.rules.shape()[0] - 1])?;
         let scores = Tensor::new(gpu.buffer("the windows' scores", shape.elements() * 4)?, shape, DType::F32);
         let straight = windows == 1 && !self.options.through_input;
         let job = Job {

@@ -128,7 +128,7 @@ pub fn stage(out: &mut OutDir, results: &Results) -> Result<()> {
 /// On stdout.
 pub fn print(results: &Results, json: bool, quiet: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(results)?);
+        out!("{}", serde_json::to_string_pretty(results)?);
     } else if !quiet {
         print!("{}", table(results));
     }

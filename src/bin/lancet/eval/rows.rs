@@ -64,6 +64,10 @@ pub struct Scorer {
 impl Scorer {
     pub fn new(clip: &Clip, labels: &Labels, row: Row) -> Result<Scorer> {
         let classes = labels.names().len();
+        let layers = clip.config().vision.layers();
+        if row.name.contains('@') && row.method.vision.blocks > layers {
+            bail!("method {}: the model has {layers} blocks", row.name);
+        }
         let explainer = match row.set {
             LabelSet::All => Explainer::new(clip, labels, &row.method)?,
             // Cosines of everything and of the empty text; what surgery takes out is computed from those per image.

@@ -75,7 +75,7 @@ fn finish(args: &RunArgs, header: &Header, records: Vec<Record>) -> Result<()> {
     if args.shard != Shard::WHOLE {
         if !args.model.quiet {
             let (out, count) = (args.out.display(), records.len());
-            println!("part {} is done: {count} images in {out}; when all parts are: lancet eval merge {out} ... --out DIR", args.shard);
+            out!("part {} is done: {count} images in {out}; when all parts are: lancet eval merge {out} ... --out DIR", args.shard);
         }
         return Ok(());
     }
@@ -115,9 +115,9 @@ fn tasks(args: &RunArgs, kind: Kind, dataset: &Dataset) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for task in [Task::Maps, Task::Segmentation, Task::MultiLabel, Task::ZeroShot] {
         let (possible, usual, why) = match task {
-            Task::ZeroShot => (singles, singles, "single objects, and this set has none"),
-            Task::Segmentation => (masks, masks && kind != Kind::Scenes, "masks, and this set has none"),
-            _ => (masks, masks, "masks, and this set has none"),
+            Task::ZeroShot => (singles, singles, "single objects, and there are none among the images chosen"),
+            Task::Segmentation => (masks, masks && kind != Kind::Scenes, "masks, and there are none among the images chosen"),
+            _ => (masks, masks, "masks, and there are none among the images chosen"),
         };
         let asked = args.tasks.contains(&task);
         if asked && !possible {

@@ -105,6 +105,14 @@ impl Store {
                 return Ok((file, Vec::new()));
             }
             let (known, records) = parse(&bytes)?;
+            if records.is_empty() && fits(&known.settings, &header.settings).is_err() {
+                // Begun with other settings, and nothing came of it.
+                file.set_len(0)?;
+                file.seek(SeekFrom::Start(0))?;
+                file.write_all(line(header)?.as_bytes())?;
+                file.sync_data()?;
+                return Ok((file, Vec::new()));
+            }
             fits(&known.settings, &header.settings)
                 .context("holds records of another evaluation; choose another --out, or delete the file")?;
             if known.adapter != header.adapter {

@@ -9,7 +9,7 @@
 use super::writer::{Complete, Kinds, Writing};
 use crate::output::OutDir;
 use crate::sheet::Tile;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use lancet::clip::decode::Decoded;
 use lancet::{Error, LabelMap, Stream};
 use std::collections::BTreeMap;
@@ -166,6 +166,7 @@ fn feed(stream: &mut Stream<'_>, pictures: Receiver<Picture>, work: &SyncSender<
                 }
             }
             Ok(None) if !more => return Ok(()),
+            Ok(None) if !images.is_empty() => bail!("{} images got lost on their way; please report this", images.len()),
             Ok(None) => {}
             // About the oldest image alone.
             Err(e @ Error::ResultNotFinite { .. }) => match images.pop_first() {

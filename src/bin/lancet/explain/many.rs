@@ -146,11 +146,11 @@ fn by_model_size(args: &Args, clip: &Clip, jobs: Vec<Job>) -> Vec<([u32; 2], Vec
 fn summary(args: &Args, run: &Run) {
     let counts = [(run.done, "explained"), (run.skipped, "finished before (--redo does them again)"), (run.failed, "failed")];
     let counts: Vec<String> = counts.iter().filter(|c| c.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    println!("{} images, {} labels: {}", run.images.len(), run.labels.len(), counts.join(", "));
+    out!("{} images, {} labels: {}", run.images.len(), run.labels.len(), counts.join(", "));
     let s = &run.speed;
     if run.done > 0 {
         let memory = s.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {} MiB", bytes >> 20));
-        println!(
+        out!(
             "{:.1} s, {:.1} images/s, GPU busy {:.0} % ({}), decode {:.1} s, encode {:.1} s on {} threads{memory}",
             s.wall_s,
             s.images_per_s,
@@ -161,6 +161,6 @@ fn summary(args: &Args, run: &Run) {
             s.encode_threads
         );
     }
-    println!("{} on {}: {}, batches of {}", run.settings.method, run.settings.adapter, run.settings.patches(), s.batch);
-    println!("results: {}, each image in {RUN}", args.out.display());
+    out!("{} on {}: {}, batches of {}", run.settings.method, run.settings.adapter, run.settings.patches(), s.batch);
+    out!("results: {}, each image in {RUN}", args.out.display());
 }

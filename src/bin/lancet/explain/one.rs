@@ -62,14 +62,14 @@ pub fn run(args: &Args, image: &Path, labels: &[String], method: &Method) -> Res
 
 fn summary(report: &Report, out: &Path) {
     let width = report.labels.iter().map(|l| l.label.chars().count()).max().unwrap_or(0).max(5);
-    println!("{:<width$}  score   peak (x, y)", "label");
+    out!("{:<width$}  score   peak (x, y)", "label");
     for l in &report.labels {
-        println!("{:<width$}  {:>5.3}   {}, {}", l.label, l.score, l.peak.x, l.peak.y);
+        out!("{:<width$}  {:>5.3}   {}, {}", l.label, l.score, l.peak.x, l.peak.y);
     }
     let total = report.time_ms.get("total").copied().unwrap_or(0.0) / 1e3;
-    println!("{} on {}: {}, {total:.2} s", report.settings.method, report.settings.adapter, report.settings.patches());
+    out!("{} on {}: {}, {total:.2} s", report.settings.method, report.settings.adapter, report.settings.patches());
     match &report.sheet {
-        Some(sheet) => println!("contact sheet: {}", out.join(sheet).display()),
-        None => println!("overlays: {}", out.display()),
+        Some(sheet) => out!("contact sheet: {}", out.join(sheet).display()),
+        None => out!("overlays: {}", out.display()),
     }
 }

@@ -63,7 +63,12 @@ pub fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::new(args.model.quiet || args.json);
     // A wrong name should not wait for a model.
     stages.begin("decode", format!("reading {}", paths[0].display()));
-    let mut first = Some(Decoded::open(&paths[0])?);
+    let mut first = Some(Decoded::open(&paths[0]));
+    if paths.len() == 1
+        && let Some(Err(e)) = first
+    {
+        return Err(e.into());
+    }
 
     let mut out = OutDir::open(&args.out)?;
     stages.begin("load", format!("loading {}", args.model.model));
@@ -76,36 +81,47 @@ pub fn run(args: &Args) -> Result<()> {
         eprintln!("note: {notice}");
     }
 
-    let mut images = Vec::new();
+    let (mut images, mut done, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (path, name)) in paths.iter().zip(&names).enumerate() {
         stages.begin("decode", format!("reading {}", path.display()));
-        let decoded = match first.take() {
-            Some(decoded) => decoded,
-            None => Decoded::open(path)?,
+        // A bad file must not cost the others their results.
+        let decoded = match first.take().unwrap_or_else(|| Decoded::open(path)) {
+            Ok(decoded) => decoded,
+            Err(e) => {
+                failed.push(e.to_string());
+                continue;
+            }
         };
         stages.begin("segment", format!("segmenting {} of {}: {}", i + 1, paths.len(), path.display()));
         let started = std::time::Instant::now();
-        let found = pollster::block_on(segmenter.segment(&decoded.image()))?;
+        let found = match pollster::block_on(segmenter.segment(&decoded.image())) {
+            Err(e @ (lancet::Error::Input { .. } | lancet::Error::DeviceTooSmall { .. })) if paths.len() > 1 => {
+                failed.push(format!("{}: {e}", path.display()));
+                continue;
+            }
+            found => found?,
+        };
         let took = started.elapsed();
         stages.begin("write", format!("writing {name}"));
         let (index, overlay) = (format!("{name}.segment.png"), format!("{name}.segment.overlay.png"));
         out.stage(&index, |w| draw::indexed(w, &found, segmenter.classes()))?;
         let (pixels, size) = draw::overlay(decoded.rgba(), &found, segmenter.classes())?;
         out.stage(&overlay, |w| png(w, &pixels, size))?;
+        done.push(name);
         images.push(ImageReport::new(path, &found, segmenter.classes(), took, [index, overlay]));
     }
     let time_ms = stages.finish();
     let report = Report::new(args, &loaded, &segmenter, images, &time_ms);
-    for (image, name) in report.images.iter().zip(&names) {
+    for (image, name) in report.images.iter().zip(&done) {
         out.stage(&format!("{name}.segment.json"), |w| Ok(serde_json::to_writer_pretty(w, &report.of_image(image))?))?;
     }
     out.commit()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out!("{}", serde_json::to_string_pretty(&report)?);
     } else if !args.model.quiet {
         report.summary(&args.out);
     }
-    Ok(())
+    inputs::report_failed(&failed, paths.len())
 }
 
 /// A name for the results of each image; files of one name in several folders get numbers.

@@ -137,14 +137,14 @@ impl Report {
             let mut there: Vec<&ClassReport> = image.classes.iter().filter(|c| c.area > 0).collect();
             there.sort_by_key(|c| std::cmp::Reverse(c.area));
             let width = there.iter().map(|c| c.class.chars().count()).max().unwrap_or(0).max(5);
-            println!("{}", image.image);
-            println!("  {:<width$}   area  confidence", "class");
+            out!("{}", image.image);
+            out!("  {:<width$}   area  confidence", "class");
             for class in there {
                 let sure = class.mean_confidence.unwrap_or(0.0);
-                println!("  {:<width$} {:>5.1} %  {sure:>5.2}", class.class, 100.0 * class.fraction);
+                out!("  {:<width$} {:>5.1} %  {sure:>5.2}", class.class, 100.0 * class.fraction);
             }
             let [gw, gh] = image.grid;
-            println!(
+            out!(
                 "  {} window(s) of {gw}x{gh} patches, {:.2} s: {}",
                 image.windows,
                 image.segment_ms / 1e3,
@@ -152,6 +152,6 @@ impl Report {
             );
         }
         let total = self.time_ms.get("total").copied().unwrap_or(0.0) / 1e3;
-        println!("{} on {}, {total:.2} s in all", self.settings.method, self.settings.adapter);
+        out!("{} on {}, {total:.2} s in all", self.settings.method, self.settings.adapter);
     }
 }
