@@ -91,7 +91,7 @@ pub struct MethodArgs {
 #[derive(Debug, Args)]
 pub struct SizeArg {
     /// What the model sees: N or WxH pixels; aspect keeps the image's shape, with as many patches as the default size has;
-    /// aspect:N with as many as a square of N pixels [default: the model's own size; for points 16/7 of it]
+    /// aspect:N with as many as a square of N pixels [default: the model's own size, for points more]
     #[arg(long, value_name = "N|WxH|aspect")]
     size: Option<Size>,
 }
