@@ -13,6 +13,7 @@ use crate::hub::source::Source;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One repository in the cache.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ impl Repository {
         let link = self.snapshot(commit).join(file);
         make_folder(&self.snapshot(commit))?;
         // Another name first: what was there before is replaced at once, or not at all.
-        let fresh = self.snapshot(commit).join(format!(".{file}.{}", std::process::id()));
+        let fresh = self.snapshot(commit).join(format!(".{file}.{}", own_suffix()));
         let _ = fs::remove_file(&fresh);
         // Where links do not work (Windows without the right to), the file itself moves, as huggingface_hub does it.
         symlink(&Path::new("../../blobs").join(etag), &fresh)
@@ -166,8 +167,15 @@ fn remove_folder(folder: &Path) -> Result<()> {
 /// A small file, whole or not at all.
 fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
     make_folder(path.parent().unwrap_or(path))?;
-    let fresh = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}.tmp", own_suffix()));
     fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, path)).map_err(|e| Error::io(path, e))
+}
+
+/// Part of a temporary name that no other process and no other thread of this one uses.
+fn own_suffix() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(unix)]
