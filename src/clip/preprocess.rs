@@ -100,6 +100,16 @@ pub fn aspect_size(size: [u32; 2], patch: u32, patches: u32) -> [u32; 2] {
     grid.map(|n| n * patch)
 }
 
+/// Refuses what is smaller than a patch; (width, height), pixels.
+pub(crate) fn check_model_size([width, height]: [u32; 2], config: &ClipConfig) -> Result<()> {
+    let smallest = config.patch;
+    if width < smallest || height < smallest {
+        let what = format!("input size {width}x{height} is smaller than one patch of {smallest} pixels; pass a larger --size");
+        return Err(Error::Input { what });
+    }
+    Ok(())
+}
+
 /// Source, resize and normalisation at the head of a plan. Bicubic with antialias on 8-bit samples, straight to the
 /// model's size, aspect ratio not kept: what CLIP Surgery does.
 ///
@@ -109,13 +119,7 @@ pub fn plan_pixels(b: &mut PlanBuilder, input: &ImageInput, config: &ClipConfig)
     if input.images == 0 || input.size.contains(&0) {
         return Err(Error::Input { what: format!("{} image(s) of {}x{}: nothing to look at", input.images, input.size[0], input.size[1]) });
     }
-    let smallest = config.patch;
-    if input.model_size.iter().any(|&s| s < smallest) {
-        let [w, h] = input.model_size;
-        return Err(Error::Input {
-            what: format!("input size {w}x{h} is smaller than one patch of {smallest} pixels; pass a larger --size"),
-        });
-    }
+    check_model_size(input.model_size, config)?;
     b.scope("preprocess", |b| {
         let source = match input.kind {
             SourceKind::Rgba8 => b.source_rgba8([input.images, input.size[1], input.size[0]])?,

@@ -17,7 +17,7 @@ pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use method::{Method, Score};
 pub use points::{PointOptions, Points, Threshold, combined_points, points};
 pub use render::{Drawn, Renderer};
-pub use scores::Scores;
+pub use scores::{Scores, stretched};
 pub use segment::{Classes, SegmentOptions, Segmentation, Segmenter};
 pub use stream::{DeviceTime, Explanation, LabelMap, Piece, Stream, StreamOptions};
 pub use words::{Part, Sentence, Word, WordScore};

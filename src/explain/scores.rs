@@ -5,6 +5,7 @@ use crate::clip::preprocess::{Image, ImageInput};
 use crate::error::{Error, Result};
 use crate::explain::explainer::ScoreOutputs;
 use crate::gpu::{Gpu, Plan, Readback, Source};
+use crate::reference::minmax;
 use std::sync::Arc;
 
 /// What a method found in a batch of images, patch by patch.
@@ -36,6 +37,13 @@ impl Scores {
         let n = self.cells();
         &self.patches[(image * self.labels + label) * n..][..n]
     }
+}
+
+/// A map of patch scores stretched to 0..1 from its weakest to its strongest patch; a constant map is 0.
+pub fn stretched(map: &[f32]) -> Vec<f32> {
+    // The kernel's definition drops a class row in front.
+    let tokens: Vec<f32> = std::iter::once(0.0).chain(map.iter().copied()).collect();
+    minmax(&tokens, 1, tokens.len(), 1)
 }
 
 /// A plan and its buffers for images of one size, kept between batches.

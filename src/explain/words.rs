@@ -9,8 +9,7 @@
 
 use crate::clip::{Clip, Labels, Tokenizer};
 use crate::error::{Error, Result};
-use crate::explain::scores::Scores;
-use crate::reference::minmax;
+use crate::explain::scores::{Scores, stretched};
 use std::ops::Range;
 
 /// What a part of a sentence is.
@@ -145,13 +144,6 @@ fn words(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<Word> {
         start = i + 1;
     }
     words
-}
-
-/// To 0..1; a constant map is 0.
-fn stretched(patches: &[f32]) -> Vec<f32> {
-    // The kernel's definition drops a class row in front.
-    let with_class: Vec<f32> = [0.0].iter().chain(patches).copied().collect();
-    minmax(&with_class, 1, with_class.len(), 1)
 }
 
 #[cfg(test)]

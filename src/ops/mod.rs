@@ -20,7 +20,7 @@ pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
 pub use norm::{Merge, l2_normalize, layer_norm};
-pub use resize::{normalize, resize_u8, upsample, upsample_part};
+pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 
 use crate::error::{Error, Result};

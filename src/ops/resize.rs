@@ -91,8 +91,20 @@ pub fn normalize(b: &mut PlanBuilder, name: &str, rgba: Value, mean: [f32; 3], s
 /// # Errors
 /// Shapes that do not fit.
 pub fn upsample(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2]) -> Result<Value> {
-    let planes = planes_of("upsample", maps, from)?;
-    upsample_part(b, name, maps, from, to, 0..planes, 0..to[1])
+    upsample_rows(b, name, maps, from, to, 0..to[1])
+}
+
+/// As [`upsample`], of all maps and some rows: `[P, R, W]`, R the length of `rows`.
+///
+/// # Errors
+/// Shapes that do not fit, rows that are not there.
+pub fn upsample_rows(b: &mut PlanBuilder, name: &str, maps: Value, from: [u32; 2], to: [u32; 2], rows: Range<u32>) -> Result<Value> {
+    let cells = u64::from(from[0]) * u64::from(from[1]);
+    if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
+        return Err(Error::shape("upsample", "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
+    }
+    let planes = (maps.shape().elements() / cells) as u32;
+    upsample_part(b, name, maps, from, to, 0..planes, rows)
 }
 
 /// As [`upsample`], of some maps and some rows: `[Q, R, W]`, Q the length of `planes`, R that of `rows`.
@@ -138,15 +150,6 @@ pub fn upsample_part(
         },
     )?;
     Ok(y)
-}
-
-/// How many planes of `from` (width, height) the maps are.
-fn planes_of(op: &'static str, maps: Value, from: [u32; 2]) -> Result<u32> {
-    let cells = u64::from(from[0]) * u64::from(from[1]);
-    if cells == 0 || !maps.shape().elements().is_multiple_of(cells) {
-        return Err(Error::shape(op, "maps", format!("planes of {}x{}", from[0], from[1]), maps.shape()));
-    }
-    Ok((maps.shape().elements() / cells) as u32)
 }
 
 /// How many of the `[P, h w]` maps of a grid `from` are meant by `planes`.

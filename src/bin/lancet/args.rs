@@ -178,12 +178,16 @@ impl LabelArgs {
 
     /// Their embeddings; says on the terminal how far it is.
     pub fn embed(&self, clip: &Clip, names: &[String], stages: &mut Stages) -> Result<Labels> {
-        let templates = templates(&self.templates)?;
-        stages.begin("labels", format!("encoding {} label(s) x {} template(s)", names.len(), templates.list().len()));
-        let cache = if self.no_cache { None } else { label_cache() };
-        let progress = |done, all| stages.message(format!("encoding labels: {done} of {all}"));
-        Ok(pollster::block_on(clip.labels_cached(names, &templates, cache.as_ref(), progress))?)
+        embed(clip, names, &templates(&self.templates)?, !self.no_cache, stages)
     }
+}
+
+/// Embeddings of `names`, from the cache on disk as far as that is wanted; says on the terminal how far it is.
+pub fn embed(clip: &Clip, names: &[String], templates: &Templates, cached: bool, stages: &mut Stages) -> Result<Labels> {
+    stages.begin("labels", format!("encoding {} label(s) x {} template(s)", names.len(), templates.list().len()));
+    let cache = if cached { label_cache() } else { None };
+    let progress = |done, all| stages.message(format!("encoding labels: {done} of {all}"));
+    Ok(pollster::block_on(clip.labels_cached(names, templates, cache.as_ref(), progress))?)
 }
 
 /// `ensemble`, `none`, or a file of templates.

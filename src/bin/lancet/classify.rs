@@ -161,13 +161,8 @@ fn finish(report: &Report, out: Option<&Path>, quiet: bool) -> Result<()> {
     if let Some(out) = out.filter(|_| !quiet) {
         out!("{}: {} image(s)", out.display(), report.images.len());
     }
-    for failed in &report.failed {
-        eprintln!("failed: {}", failed.error);
-    }
-    match report.failed.len() {
-        0 => Ok(()),
-        n => bail!("{n} of {} images could not be read; the others are done", n + report.images.len()),
-    }
+    let failed: Vec<String> = report.failed.iter().map(|f| f.error.clone()).collect();
+    inputs::report_failed(&failed, failed.len() + report.images.len())
 }
 
 fn write(w: &mut dyn Write, report: &Report, format: Format) -> Result<()> {

@@ -3,7 +3,6 @@
 mod flow;
 mod journal;
 mod many;
-mod names;
 mod one;
 mod report;
 mod words;
@@ -105,19 +104,19 @@ impl Args {
         }
     }
 
-    fn settings(&self, loaded: &Loaded, explainer: &Explainer, stream: &Stream<'_>, input_size: [u32; 2]) -> report::Settings {
+    fn settings(&self, loaded: &Loaded, explainer: &Explainer, activation_bytes: u64, input_size: Option<[u32; 2]>) -> report::Settings {
         let caps = loaded.engine.caps();
         report::Settings {
             model: loaded.path.display().to_string(),
             method: explainer.method().name.to_string(),
             notice: explainer.notice().map(str::to_owned),
-            input_size: Some(input_size),
-            grid: Some(loaded.clip.config().grid(input_size)),
+            input_size,
+            grid: input_size.map(|size| loaded.clip.config().grid(size)),
             templates: self.prompts.templates.clone(),
             precision: self.model.precision_name(),
             adapter: caps.adapter.clone(),
             backend: format!("{:?}", caps.backend),
-            activation_bytes: stream.memory().activations,
+            activation_bytes,
         }
     }
 }

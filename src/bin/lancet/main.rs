@@ -17,6 +17,7 @@ mod inputs;
 mod marks;
 mod model;
 mod models;
+mod names;
 mod output;
 mod points;
 mod profile;

@@ -1,8 +1,11 @@
 //! Points on a picture: green discs for what was named, red ones for what was not.
 
+use anyhow::Result;
 use image::{Rgba, RgbaImage, imageops};
 use lancet::Image;
-use lancet::reference::{minmax, overlay_texture, upsample};
+use lancet::explain::{Renderer, stretched};
+use lancet::gpu::Gpu;
+use std::sync::Arc;
 
 /// Pictures smaller than this on their longer side are enlarged, so that discs can be told apart.
 const SMALLEST: u32 = 480;
@@ -38,17 +41,14 @@ pub fn marked(rgba: &[u8], size: [u32; 2], coords: &[[u32; 2]], labels: &[u8], c
 }
 
 /// The image under the mean of its heat maps, `[h * w]` scores of the grid (width, height) each.
-pub fn heat(maps: &[&[f32]], grid: [u32; 2], image: Image<'_>) -> Vec<u8> {
+pub fn heat(gpu: &Arc<Gpu>, maps: &[&[f32]], grid: [u32; 2], image: &Image<'_>) -> Result<Vec<u8>> {
     let mut mean = vec![0.0; (grid[0] * grid[1]) as usize];
     for map in maps {
-        // A class row that is dropped again: what the function expects.
-        let rows: Vec<f32> = std::iter::once(0.0).chain(map.iter().copied()).collect();
-        for (sum, v) in mean.iter_mut().zip(minmax(&rows, 1, rows.len(), 1)) {
+        for (sum, v) in mean.iter_mut().zip(stretched(map)) {
             *sum += v / maps.len() as f32;
         }
     }
-    let sides = |n: [u32; 2]| n.map(|n| n as usize);
-    overlay_texture(&upsample(&mean, 1, sides(grid), sides(image.size())), image.rgba())
+    Ok(pollster::block_on(Renderer::new(gpu, grid, image)?.draw(&mean))?.overlay)
 }
 
 /// A disc with a soft edge of one pixel.

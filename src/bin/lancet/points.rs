@@ -4,6 +4,7 @@ use crate::args::{LabelArgs, MethodArgs, ModelArgs};
 use crate::inputs;
 use crate::marks::{heat, marked};
 use crate::model::{Loaded, load};
+use crate::names;
 use crate::output::{OutDir, png};
 use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
@@ -127,14 +128,13 @@ pub fn run(args: &Args) -> Result<()> {
     let explainer = Explainer::new(&loaded.clip, &embedded, &method)?;
     let mut pointer = Pointer { args, loaded: &loaded, explainer, parts, options };
 
-    let (mut reports, mut names, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, path) in paths.iter().enumerate() {
+    let (mut reports, mut done, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (path, name)) in paths.iter().zip(names::of_stems(&paths)).enumerate() {
         let place = if paths.len() > 1 { format!(" ({} of {})", i + 1, paths.len()) } else { String::new() };
         stages.begin("points", format!("{}{place}", path.display()));
-        let name = unused(path, &names);
         match pointed(&mut pointer, path, &name) {
             Ok(report) => {
-                names.push(name);
+                done.push(name);
                 reports.push(report);
             }
             // A bad file must not cost the others their results.
@@ -143,7 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     let times: BTreeMap<_, _> = stages.finish().into_iter().collect();
-    for (report, name) in reports.iter().zip(&names) {
+    for (report, name) in reports.iter().zip(&done) {
         if args.json {
             out!("{}", serde_json::to_string(report)?);
         } else if !args.model.quiet {
@@ -201,13 +201,6 @@ fn options(args: &Args) -> Result<PointOptions> {
     Ok(PointOptions { threshold, down_sample: args.down_sample, most: args.max_points.map(|n| n as usize) })
 }
 
-/// The file's name without its ending; numbered if another image has it.
-fn unused(path: &Path, names: &[String]) -> String {
-    let wanted = path.file_stem().map_or_else(|| "image".into(), |s| s.to_string_lossy().into_owned());
-    let mut numbered = (1..).map(|n| if n == 1 { wanted.clone() } else { format!("{wanted}-{n}") });
-    numbered.find(|n| !names.contains(n)).unwrap_or(wanted)
-}
-
 /// Points at one text in image after image.
 struct Pointer<'a> {
     args: &'a Args,
@@ -231,7 +224,7 @@ impl Pointer<'_> {
 
         let cells = scores.grid.map(|n| (n / args.down_sample).max(1));
         let cell = [0, 1].map(|axis| size[axis] as f32 / cells[axis] as f32);
-        let warm = args.heat.then(|| heat(&maps, scores.grid, decoded.image()));
+        let warm = args.heat.then(|| heat(clip.gpu(), &maps, scores.grid, &decoded.image())).transpose()?;
         let below = warm.as_deref().unwrap_or(decoded.rgba());
         let (pixels, page) = marked(below, size, &points.coords, &points.labels, cell);
         let picture = format!("{name}.points.png");

@@ -7,14 +7,6 @@ use std::time::{Duration, Instant};
 
 /// The terminal: a download's bar stands below the spinner of the stage that needs it.
 static TERMINAL: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-/// A bar that counts to `length` and says how long the rest takes. Silent if asked to be, or if stderr is no terminal.
-pub fn counter(quiet: bool, length: u64, what: &str) -> ProgressBar {
-    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(length) };
-    if let Ok(style) = ProgressStyle::with_template(&format!("{{wide_bar}} {{pos}} of {{len}} {what}, {{elapsed}} gone, {{eta}} left")) {
-        bar.set_style(style);
-    }
-    bar
-}
 
 /// Stages of one command: a spinner on the terminal, and the time of each stage for the JSON.
 #[derive(Debug)]

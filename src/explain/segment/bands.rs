@@ -85,7 +85,7 @@ pub(super) fn plan_band(
         for first in (0..labels).step_by(chunk as usize) {
             let chosen = first..(first + chunk).min(labels);
             let joined = ops::stitch(b, "stitch", scores, job.grid, &job.windows, chosen)?;
-            let mut maps = upsample_rows(b, joined, canvas, job.size, &rows)?;
+            let mut maps = ops::upsample_rows(b, "upsample", joined, canvas, job.size, rows.clone())?;
             if let (Some(pamr), Some(weights)) = (&options.pamr, weights) {
                 for _ in 0..pamr.iterations {
                     maps = ops::pamr(b, "pamr", maps, weights, &pamr.dilations)?;
@@ -100,13 +100,6 @@ pub(super) fn plan_band(
     b.finish(|r| Ok(BandOutputs { classes: r.tensor(winner.classes)?, confidence: r.tensor(winner.confidence)? }))
 }
 
-/// Some rows of all planes of `maps`, resized from `from` to `to`, (width, height) each.
-fn upsample_rows(b: &mut PlanBuilder, maps: Value, from: [u32; 2], to: [u32; 2], rows: &Range<u32>) -> Result<Value> {
-    let cells = (u64::from(from[0]) * u64::from(from[1])).max(1);
-    let planes = (maps.shape().elements() / cells) as u32;
-    ops::upsample_part(b, "upsample", maps, from, to, 0..planes, rows.clone())
-}
-
 fn plan_weights(b: &mut PlanBuilder, job: &Job, config: &ClipConfig, options: &SegmentOptions, rows: &Range<u32>) -> Result<Option<Value>> {
     let Some(pamr) = &options.pamr else { return Ok(None) };
     let source = match pamr.guide {
@@ -116,7 +109,7 @@ fn plan_weights(b: &mut PlanBuilder, job: &Job, config: &ClipConfig, options: &S
     let source = b.source_rgba8(source)?;
     let mut colours = ops::normalize(b, "normalize", source, config.mean, config.std)?;
     if pamr.guide == Guide::Input {
-        colours = upsample_rows(b, colours, job.input, job.size, rows)?;
+        colours = ops::upsample_rows(b, "upsample", colours, job.input, job.size, rows.clone())?;
     }
     ops::pamr_weights(b, "pamr_weights", colours, &pamr.dilations).map(Some)
 }

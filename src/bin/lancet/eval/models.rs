@@ -2,7 +2,7 @@
 
 use super::datasets::Dataset;
 use super::rows::{LabelSet, Row, Scorer};
-use crate::model::label_cache;
+use crate::args::embed;
 use crate::progress::Stages;
 use anyhow::Result;
 use lancet::explain::segment::{Classes, SegmentOptions};
@@ -18,10 +18,7 @@ pub struct Texts<'a> {
 
 impl Texts<'_> {
     fn embed(&self, names: &[String], stages: &mut Stages) -> Result<Labels> {
-        stages.begin("labels", format!("encoding {} names x {} templates", names.len(), self.templates.list().len()));
-        let cache = if self.cache { label_cache() } else { None };
-        let progress = |done, all| stages.message(format!("encoding names: {done} of {all}"));
-        Ok(pollster::block_on(self.clip.labels_cached(names, self.templates, cache.as_ref(), progress))?)
+        embed(self.clip, names, self.templates, self.cache, stages)
     }
 
     /// One embedding per class but the background: of its title, or with synonyms the unit mean of its names.
@@ -73,7 +70,7 @@ impl Models {
         let plain = match scorers.iter().position(Scorer::has_plain_class_row) {
             Some(plain) => plain,
             None => {
-                let row = Row { name: String::new(), method: Method::CLIP, set: LabelSet::All };
+                let row = Row { name: String::new(), method: Method::CLIP, last: None, set: LabelSet::All };
                 scorers.push(Scorer::new(texts.clip, &labels, row)?);
                 scorers.len() - 1
             }

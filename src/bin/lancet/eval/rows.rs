@@ -2,7 +2,8 @@
 
 use super::record::Settings;
 use anyhow::{Context, Result, bail};
-use lancet::reference::{feature_surgery_labels, feature_surgery_reference, minmax};
+use lancet::explain::stretched;
+use lancet::reference::{feature_surgery_labels, feature_surgery_reference};
 use lancet::{Clip, Explainer, Image, Labels, Method, Score, Scores};
 use std::borrow::Cow;
 
@@ -23,6 +24,8 @@ pub enum LabelSet {
 pub struct Row {
     pub name: String,
     pub method: Method,
+    /// The number of last blocks that was asked for with `@`.
+    pub last: Option<u32>,
     pub set: LabelSet,
 }
 
@@ -30,28 +33,28 @@ pub struct Row {
 pub fn rows(methods: &[String], sets: &[LabelSet]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for name in methods {
-        let method = method(name)?;
+        let (method, last) = method(name)?;
         let sets = if matches!(method.score, Score::LabelSet { .. }) { sets } else { &[LabelSet::All] };
         for &set in sets {
             let name = if set == LabelSet::Present { format!("{name}, present labels") } else { name.clone() };
             if rows.iter().any(|r| r.name == name) {
                 bail!("method {name} is given twice");
             }
-            rows.push(Row { name, method: method.clone(), set });
+            rows.push(Row { name, method: method.clone(), last, set });
         }
     }
     Ok(rows)
 }
 
 /// A preset, or `NAME@K`: the preset on the last K blocks.
-fn method(name: &str) -> Result<Method> {
-    let Some((preset, blocks)) = name.split_once('@') else { return Ok(Method::named(name)?) };
+fn method(name: &str) -> Result<(Method, Option<u32>)> {
+    let Some((preset, blocks)) = name.split_once('@') else { return Ok((Method::named(name)?, None)) };
     let mut method = Method::named(preset)?;
-    let blocks = blocks.parse().ok().filter(|b| (1..=1000).contains(b));
+    let blocks: Option<u32> = blocks.parse().ok().filter(|b| (1..=1000).contains(b));
     method.vision.blocks = blocks.with_context(|| format!("method {name}: expected a number of blocks behind @, e.g. surgery@4"))?;
     method.name = Cow::Owned(name.to_owned());
     method.check()?;
-    Ok(method)
+    Ok((method, blocks))
 }
 
 /// A row that runs.
@@ -65,7 +68,7 @@ impl Scorer {
     pub fn new(clip: &Clip, labels: &Labels, row: Row) -> Result<Scorer> {
         let classes = labels.names().len();
         let layers = clip.config().vision.layers();
-        if row.name.contains('@') && row.method.vision.blocks > layers {
+        if row.last.is_some_and(|last| last > layers) {
             bail!("method {}: the model has {layers} blocks", row.name);
         }
         let explainer = match row.set {
@@ -105,9 +108,9 @@ impl Scorer {
         match (self.row.set, self.row.method.score) {
             (LabelSet::Present, Score::LabelSet { sharpness, weight_minuend }) => {
                 let maps = self.present_surgery(scores, image, present, sharpness, weight_minuend);
-                maps.iter().flat_map(|map| stretch(map)).collect()
+                maps.iter().flat_map(|map| stretched(map)).collect()
             }
-            _ => present.iter().flat_map(|&class| stretch(scores.map(image, usize::from(class)))).collect(),
+            _ => present.iter().flat_map(|&class| stretched(scores.map(image, usize::from(class)))).collect(),
         }
     }
 
@@ -132,13 +135,6 @@ impl Scorer {
         };
         (0..labels).map(|l| table.iter().skip(l).step_by(labels).copied().collect()).collect()
     }
-}
-
-/// A map stretched to 0..1.
-fn stretch(map: &[f32]) -> Vec<f32> {
-    // The definition drops a class row.
-    let tokens: Vec<f32> = [0.0].iter().chain(map).copied().collect();
-    minmax(&tokens, 1, tokens.len(), 1)
 }
 
 /// Names of all rows, for the settings.

@@ -12,8 +12,9 @@ use super::store::{FORMAT, Header, Shard, Store};
 use crate::args;
 use crate::model::{Loaded, load};
 use crate::output::OutDir;
-use crate::progress::{Stages, counter};
+use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
 use lancet::clip::decode::Decoded;
 use lancet::eval::{confusion_cells, rank};
 use lancet::explain::segment::{Classes, Protocol, SegmentOptions, View};
@@ -60,9 +61,11 @@ pub fn run(args: &RunArgs, kind: Kind, folder: &Path) -> Result<()> {
         let models = Models::new(&texts, &dataset, &rows, (&segmenting, &options), args.synonyms, &mut stages)?;
         stages.begin("order", "reading image sizes");
         let todo = by_size(&dataset, todo)?;
-        stages.finish();
-        let mut runner = Runner { dataset: &dataset, settings: &header.settings, models, quiet: args.model.quiet };
+        stages.begin("measure", "measuring");
+        let bar = stages.count(todo.len() as u64, "images");
+        let mut runner = Runner { dataset: &dataset, settings: &header.settings, models, bar };
         records.extend(runner.run(&todo, store)?);
+        stages.finish();
     } else {
         stages.finish();
         store.finish()?;
@@ -227,13 +230,13 @@ struct Runner<'a> {
     dataset: &'a Dataset,
     settings: &'a Settings,
     models: Models,
-    quiet: bool,
+    bar: ProgressBar,
 }
 
 impl Runner<'_> {
     /// This thread runs the model; others measure; records are stored as they come.
     fn run(&mut self, todo: &[Todo], mut store: Store) -> Result<Vec<Record>> {
-        let bar = counter(self.quiet, todo.len() as u64, "images");
+        let bar = self.bar.clone();
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
         let (jobs, waiting) = sync_channel::<Job>(WAITING);
         let (done, finished) = channel::<Record>();
@@ -268,7 +271,6 @@ impl Runner<'_> {
             drop(jobs);
             finished.iter().try_for_each(&mut keep)
         })?;
-        bar.finish_and_clear();
         store.finish()?;
         if records.len() != todo.len() {
             bail!("{} of {} images were measured: a measuring thread stopped", records.len(), todo.len());

@@ -1,11 +1,12 @@
 //! Many images: goes on past bad ones, skips what an earlier run finished, and says where the time went.
 
+use super::Args;
 use super::flow::{self, Job, Target};
 use super::journal::{self, Journal};
 use super::report::{ImageReport, Report, Run, Settings, Speed, Status, peak_memory};
 use super::writer::{Complete, Writing, all_files};
-use super::{Args, names};
 use crate::model::load;
+use crate::names;
 use crate::output::OutDir;
 use crate::progress::Stages;
 use anyhow::{Result, bail};
@@ -62,7 +63,7 @@ pub fn run(args: &Args, images: Vec<PathBuf>, labels: &[String], method: &Method
     let mut common: Option<Settings> = None;
     for (model_size, jobs) in by_model_size(args, &loaded.clip, jobs) {
         let mut stream = args.stream(&explainer, model_size, jobs.len())?;
-        let settings = args.settings(&loaded, &explainer, &stream, model_size);
+        let settings = args.settings(&loaded, &explainer, stream.memory().activations, Some(model_size));
         let complete = |image: &Writing, mut complete: Complete| -> Result<()> {
             if args.json {
                 let file = format!("{}.json", image.name);
@@ -98,14 +99,8 @@ pub fn run(args: &Args, images: Vec<PathBuf>, labels: &[String], method: &Method
     speed.images_per_s = if speed.wall_s > 0.0 { done as f64 / speed.wall_s } else { 0.0 };
     speed.peak_memory_bytes = peak_memory();
     speed.total_s = started.elapsed().as_secs_f64();
-    // Nothing was left to do: the settings are those that would have been used.
-    let settings = match common {
-        Some(settings) => settings,
-        None => {
-            let size = args.method.size.of(&loaded.clip, [1, 1]);
-            args.settings(&loaded, &explainer, &args.stream(&explainer, size, 1)?, size)
-        }
-    };
+    // Nothing was left to do, and nothing was planned for it.
+    let settings = common.unwrap_or_else(|| args.settings(&loaded, &explainer, 0, args.method.size.fixed(&loaded.clip).ok()));
     let run = Run { version: env!("CARGO_PKG_VERSION"), settings, labels: labels.to_vec(), done, skipped, failed, images: reports, speed };
     out.keep(vec![(out.temporary(|w| Ok(serde_json::to_writer_pretty(w, &run)?))?, RUN.to_owned())])?;
     if !args.model.quiet {

@@ -2,8 +2,9 @@
 
 use super::flow::{self, Job, Target};
 use super::report::Report;
-use super::{Args, kept, names};
+use super::{Args, kept};
 use crate::model::load;
+use crate::names;
 use crate::output::OutDir;
 use crate::progress::Stages;
 use anyhow::Result;
@@ -47,7 +48,7 @@ pub fn run(args: &Args, image: &Path, labels: &[String], method: &Method) -> Res
     let take = |value: Mutex<_>| value.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut complete = kept(take(complete), failed.into_inner().unwrap_or_else(PoisonError::into_inner))?;
 
-    let settings = args.settings(&loaded, &explainer, &stream, model_size);
+    let settings = args.settings(&loaded, &explainer, stream.memory().activations, Some(model_size));
     let time_ms = stages.finish().into_iter().collect();
     let report = Report { image: image.display().to_string(), size, settings, labels: complete.labels, sheet: complete.sheet, time_ms };
     if args.json {

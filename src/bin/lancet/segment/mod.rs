@@ -4,9 +4,10 @@ mod draw;
 mod options;
 mod report;
 
-use crate::args::{LabelArgs, ModelArgs};
+use crate::args::{self, ModelArgs};
 use crate::inputs;
 use crate::model::load;
+use crate::names;
 use crate::output::{OutDir, png};
 use crate::progress::Stages;
 use anyhow::Result;
@@ -14,8 +15,7 @@ use lancet::clip::decode::Decoded;
 use lancet::{Method, Segmenter};
 use options::{ClassArgs, ViewArgs};
 use report::{ImageReport, Report};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Give every pixel the class it looks most like: an index picture, an overlay with a legend, areas
 ///
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     let classes = args.classes.classes(args.view.wants_background())?;
     let method = Method::named(&args.method)?;
     let paths = inputs::images(&[std::slice::from_ref(&args.image), &args.also].concat())?;
-    let names = stems(&paths);
+    let names = names::of_stems(&paths);
     let mut stages = Stages::new(args.model.quiet || args.json);
     // A wrong name should not wait for a model.
     stages.begin("decode", format!("reading {}", paths[0].display()));
@@ -74,8 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
     stages.begin("load", format!("loading {}", args.model.model));
     let loaded = load(&args.model)?;
     let options = args.view.options(loaded.clip.config(), args.classes.set())?;
-    let prompts = LabelArgs { labels_file: None, templates: args.templates.clone(), no_cache: args.no_cache };
-    let labels = prompts.embed(&loaded.clip, &classes.names(), &mut stages)?;
+    let labels = args::embed(&loaded.clip, &classes.names(), &args::templates(&args.templates)?, !args.no_cache, &mut stages)?;
     let mut segmenter = Segmenter::new(&loaded.clip, classes, &labels, &method, options)?;
     if let Some(notice) = segmenter.notice() {
         eprintln!("note: {notice}");
@@ -122,33 +121,4 @@ pub fn run(args: &Args) -> Result<()> {
         report.summary(&args.out);
     }
     inputs::report_failed(&failed, paths.len())
-}
-
-/// A name for the results of each image; files of one name in several folders get numbers.
-fn stems(paths: &[PathBuf]) -> Vec<String> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut one = |path: &Path| {
-        let stem = path.file_stem().map_or_else(|| "image".into(), |s| s.to_string_lossy().into_owned());
-        loop {
-            let count = seen.entry(stem.clone()).or_default();
-            *count += 1;
-            let name = if *count == 1 { stem.clone() } else { format!("{stem}-{count}") };
-            if *count == 1 || !seen.contains_key(&name) {
-                seen.entry(name.clone()).or_insert(1);
-                return name;
-            }
-        }
-    };
-    paths.iter().map(|p| one(p)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_of_one_name_do_not_meet() {
-        let paths = ["a/x.png", "b/x.jpg", "x-2.png", "c/x.png"].map(PathBuf::from);
-        assert_eq!(stems(&paths), ["x", "x-2", "x-2-2", "x-3"]);
-    }
 }

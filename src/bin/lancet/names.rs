@@ -53,6 +53,11 @@ fn twice(names: &[String]) -> HashSet<String> {
     names.iter().map(|n| n.to_lowercase()).filter(|n| !seen.insert(n.clone())).collect()
 }
 
+/// One name for each image: its file name without the ending, later ones of the same name with a number.
+pub fn of_stems(paths: &[PathBuf]) -> Vec<String> {
+    numbered(paths.iter().map(|p| stem(p)).collect())
+}
+
 /// Later ones of the same name get a number.
 fn numbered(names: Vec<String>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();
@@ -116,6 +121,12 @@ mod tests {
         assert_eq!(names(&["A.png", "a.png"]), ["A.png", "a.png-2"]);
         assert_eq!(names(&["a.png", "a.b.png"]), ["a", "a_b_"]);
         assert_eq!(names(&["lancet-run.png"]), ["lancet-run_"]);
+    }
+
+    #[test]
+    fn results_of_one_name_do_not_meet() {
+        let paths = ["a/x.png", "b/x.jpg", "x-2.png", "c/x.png"].map(PathBuf::from);
+        assert_eq!(of_stems(&paths), ["x", "x-2", "x-2-2", "x-3"]);
     }
 
     #[test]
