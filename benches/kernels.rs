@@ -364,6 +364,25 @@ fn activation(bencher: Bencher, m: Model) {
     });
 }
 
+/// Queries and keys of a block as directions, the way GEM takes them.
+#[divan::bench(args = MODELS)]
+fn unit_heads(bencher: Bencher, m: Model) {
+    let (x, factor) = (tensor(&[m.tokens, 2 * m.width], DType::F32), tensor(&[1], DType::F32));
+    time(bencher, |b| {
+        let (x, factor) = (b.import(&x), b.import(&factor));
+        ops::unit_heads(b, "unit_heads", x, m.width / m.heads as u32, Some(factor))
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn mean_norm(bencher: Bencher, m: Model) {
+    let x = tensor(&[m.tokens, m.width], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::mean_norm(b, "mean_norm", x, m.tokens, 0.125, true)
+    });
+}
+
 #[divan::bench(args = MODELS)]
 fn l2_normalize(bencher: Bencher, m: Model) {
     let x = tensor(&[m.tokens, m.embed], DType::F32);

@@ -137,8 +137,8 @@ macro_rules! params_match {
 
 params_match! {
     activation attention attention_scores avg_pool conv3x3 conv_stem ensemble feature_surgery gather_rows l2_normalize layer_norm
-    load_texture matmul minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed resize_u8
-    segment similarity softmax stitch token_embed unit_values upsample
+    load_texture matmul mean_norm minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed resize_u8
+    segment similarity softmax stitch token_embed unit_heads unit_values upsample
 }
 
 #[test]

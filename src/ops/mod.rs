@@ -19,7 +19,7 @@ pub use elementwise::{activation, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
-pub use norm::{Merge, l2_normalize, layer_norm};
+pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
 pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 

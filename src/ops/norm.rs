@@ -1,10 +1,10 @@
-//! Layer norm and unit rows.
+//! Layer norm, unit rows and heads, the length of rows.
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{l2_normalize as l2, layer_norm as kernel};
+use crate::gpu::kernel::kernels::{l2_normalize as l2, layer_norm as kernel, mean_norm as mean_kernel, unit_heads as heads_kernel};
 use crate::gpu::{PlanBuilder, Tensor, Value};
-use crate::ops::{expect_act, expect_dtype, expect_shape, fold};
+use crate::ops::{expect_act, expect_dtype, expect_shape, fold, fold_threads};
 use crate::shape::DType;
 
 /// Class rows from elsewhere: the end of CLIP Surgery.
@@ -105,6 +105,81 @@ pub fn l2_normalize(b: &mut PlanBuilder, name: &str, x: Value) -> Result<Value> 
             args: &[Arg::Value(x), Arg::Value(y)],
             workgroups,
             flops: 3 * x.shape().elements(),
+        },
+    )?;
+    Ok(y)
+}
+
+/// Every `size` consecutive channels of x `[T, K]` divided by their length (at least 1e-12) -> `[T, K]`, stored as x is.
+///
+/// `factor` `[B]`, f32: each image's rows times its value.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn unit_heads(b: &mut PlanBuilder, name: &str, x: Value, size: u32, factor: Option<Value>) -> Result<Value> {
+    const OP: &str = "unit_heads";
+    expect_act(OP, "x", x)?;
+    let (rows, width) = (x.shape().rows(), x.shape().width());
+    if size == 0 || !size.is_multiple_of(4) || !width.is_multiple_of(size) {
+        return Err(Error::shape(OP, "size", format!("a multiple of 4 that divides the width {width}"), size));
+    }
+    let mut image_heads = rows * (width / size);
+    if let Some(factor) = factor {
+        expect_dtype(OP, "factor", factor.dtype(), DType::F32)?;
+        let &[images] = factor.shape().dims() else { return Err(Error::shape(OP, "factor", "[B]", factor.shape())) };
+        if !rows.is_multiple_of(images) {
+            return Err(Error::shape(OP, "factor", format!("[B], B a divisor of the {rows} rows"), factor.shape()));
+        }
+        image_heads /= images;
+    }
+    let y = b.value(x.shape().dims(), x.dtype())?;
+    let count = rows * (width / size);
+    let workgroups = fold_threads(b, u64::from(count));
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &heads_kernel::KERNEL,
+            act: x.dtype(),
+            weight: DType::F32,
+            constants: &[],
+            params: heads_kernel::Params { count, head4: size / 4, image_heads, scaled: u32::from(factor.is_some()) },
+            // Without a factor the binding still needs a buffer; nobody reads it.
+            args: &[Arg::Value(x), Arg::Value(factor.unwrap_or(x)), Arg::Value(y)],
+            workgroups,
+            flops: 3 * x.shape().elements(),
+        },
+    )?;
+    Ok(y)
+}
+
+/// `scale` times the mean length of each image's rows, x `[B tokens, C]` -> f32 `[B]`; with `root` the square root of that.
+///
+/// # Errors
+/// Rows that are no whole images, a negative scale under a root.
+pub fn mean_norm(b: &mut PlanBuilder, name: &str, x: Value, tokens: u32, scale: f32, root: bool) -> Result<Value> {
+    const OP: &str = "mean_norm";
+    expect_act(OP, "x", x)?;
+    let (rows, width) = (x.shape().rows(), x.shape().width());
+    if tokens == 0 || !rows.is_multiple_of(tokens) {
+        return Err(Error::shape(OP, "tokens", format!("a divisor of the {rows} rows"), tokens));
+    }
+    if !scale.is_finite() || root && scale < 0.0 {
+        return Err(Error::shape(OP, "scale", "a finite number, not negative under a root", scale));
+    }
+    let images = rows / tokens;
+    let y = b.value(&[images], DType::F32)?;
+    let workgroups = fold(b, u64::from(images));
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &mean_kernel::KERNEL,
+            act: x.dtype(),
+            weight: DType::F32,
+            constants: &[],
+            params: mean_kernel::Params { images, tokens, width4: width / 4, root: u32::from(root), scale, ..Default::default() },
+            args: &[Arg::Value(x), Arg::Value(y)],
+            workgroups,
+            flops: 2 * x.shape().elements(),
         },
     )?;
     Ok(y)

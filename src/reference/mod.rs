@@ -19,6 +19,7 @@ mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod matmul;
+mod mean_norm;
 mod minmax;
 mod normalize;
 
@@ -34,6 +35,7 @@ mod similarity;
 mod softmax;
 mod stitch;
 mod token_embed;
+mod unit_heads;
 mod unit_values;
 mod upsample;
 
@@ -49,6 +51,7 @@ pub use gather_rows::gather_rows;
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::{layer_norm, layer_norm_merged};
 pub use matmul::matmul;
+pub use mean_norm::mean_norm;
 pub use minmax::minmax;
 pub use normalize::normalize;
 
@@ -64,6 +67,7 @@ pub use similarity::similarity;
 pub use softmax::softmax;
 pub use stitch::{Windows, stitch};
 pub use token_embed::token_embed;
+pub use unit_heads::unit_heads;
 pub use unit_values::unit_values;
 pub(crate) use upsample::neighbours;
 pub use upsample::upsample;

@@ -48,7 +48,7 @@ cases! {
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
-    rows: layer_norm l2_normalize activation;
+    rows: layer_norm l2_normalize unit_heads mean_norm activation;
     segments: stitch pamr_weights pamr segment;
 }
 

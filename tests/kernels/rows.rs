@@ -95,6 +95,56 @@ pub fn l2_normalize(case: &Case) {
     }
 }
 
+pub fn unit_heads(case: &Case) {
+    // A root and a division, each good to some units in the last place.
+    let tolerance = Tolerance { absolute: 1e-6, relative: 2e-6 };
+    let shapes = [(1, 4), (3, 48), (12, 64), (1, 768), (36, 64), (5, 12), (2, 252)];
+    for (&tokens, (heads, size)) in ROWS.iter().zip(shapes) {
+        for images in [1u32, 3] {
+            for act in ACTS {
+                let (rows, width) = (images * tokens, heads * size);
+                let mut random = Random::new(u64::from(rows));
+                let mut x = random.floats((rows * width) as usize, 3.0, act);
+                x[..size as usize].fill(0.0);
+                let factors = random.floats(images as usize, 4.0, DType::F32);
+                let (xt, ft) = (upload(case.rig, &[rows, width], act, &x), upload(case.rig, &[images], DType::F32, &factors));
+                for scaled in [false, true] {
+                    let got = run(case.rig, |b| {
+                        let (x, factor) = (b.import(&xt), b.import(&ft));
+                        ops::unit_heads(b, "y", x, size, scaled.then_some(factor))
+                    });
+                    assert_eq!((&got.shape[..], got.dtype), (&[rows, width][..], act));
+                    let want = reference::unit_heads(&x, size as usize, if scaled { &factors } else { &[] });
+                    let what = format!("{images} x {tokens} tokens, {heads} heads of {size}, {act}, scaled: {scaled}");
+                    case.close(&what, &got, &want, tolerance);
+                }
+            }
+        }
+    }
+}
+
+pub fn mean_norm(case: &Case) {
+    // Positive terms: roundings of the sums stay relative.
+    let tolerance = Tolerance { absolute: 0.0, relative: 5e-6 };
+    for (&tokens, width) in ROWS.iter().zip([4, 48, 768, 1024, 768, 260, 128]) {
+        for images in [1u32, 3] {
+            for act in ACTS {
+                let x = Random::new(u64::from(tokens)).floats((images * tokens * width) as usize, 3.0, act);
+                let tensor = upload(case.rig, &[images * tokens, width], act, &x);
+                for root in [false, true] {
+                    let got = run(case.rig, |b| {
+                        let x = b.import(&tensor);
+                        ops::mean_norm(b, "y", x, tokens, 0.125, root)
+                    });
+                    assert_eq!(got.dtype, DType::F32, "a mean is never stored in half");
+                    let want = reference::mean_norm(&x, tokens as usize, width as usize, 0.125, root);
+                    case.close(&format!("{images} x {tokens} rows of {width}, {act}, root: {root}"), &got, &want, tolerance);
+                }
+            }
+        }
+    }
+}
+
 pub fn activation(case: &Case) {
     // Steps of 1/64 over -32 .. 32, then what overflows exp in f32.
     let mut x: Vec<f32> = (-2048..2048).map(|i| i as f32 / 64.0).collect();
