@@ -364,6 +364,130 @@ fn activation(bencher: Bencher, m: Model) {
     });
 }
 
+/// Patches against patches, at 224 pixels: SC-CLIP's stages.
+mod dense {
+    use super::*;
+    use lancet::reference::{Addend, Pair};
+
+    fn pairs(bencher: Bencher, [tokens, first, width]: [u32; 3], pair: Pair) {
+        let x = tensor(&[tokens, width], DType::F32);
+        time(bencher, |b| {
+            let x = b.import(&x);
+            ops::gram(b, "gram", x, tokens, first, pair, 1.0)
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn gram(bencher: Bencher, m: Model) {
+        pairs(bencher, [m.tokens, 1, m.width], Pair::Product);
+    }
+
+    /// CLIPtrase: queries, keys and values of all heads, all tokens.
+    #[divan::bench(args = MODELS)]
+    fn gram_qkv(bencher: Bencher, m: Model) {
+        pairs(bencher, [m.tokens, 0, 3 * m.width], Pair::Product);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn gram_distances(bencher: Bencher, m: Model) {
+        pairs(bencher, [m.tokens, 1, m.width], Pair::Distance);
+    }
+
+    /// Of a 512 pixel input.
+    #[divan::bench]
+    fn gram_512(bencher: Bencher) {
+        pairs(bencher, [1025, 1, 768], Pair::Product);
+    }
+
+    /// Affinities or distances of an image's patches: symmetric, of order one.
+    fn square(n: u32) -> Tensor {
+        let data: Vec<f32> = (0..n * n).map(|i| (f32::from(((i / n) ^ (i % n)) as u16) * 0.618).fract()).collect();
+        engine().gpu().upload("bench", &[1, n, n], DType::F32, &data).expect("uploading bench data")
+    }
+
+    fn of_square(bencher: Bencher, n: u32, build: impl FnOnce(&mut PlanBuilder, Value) -> Result<Value>) {
+        let s = square(n);
+        time(bencher, |b| {
+            let s = b.import(&s);
+            build(b, s)
+        });
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn affinity_weights(bencher: Bencher, n: u32) {
+        of_square(bencher, n, |b, s| ops::affinity_weights(b, "affinity_weights", s, 0.4));
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn affinity_bias(bencher: Bencher, n: u32) {
+        let mean = tensor(&[1], DType::F32);
+        of_square(bencher, n, |b, s| {
+            let mean = b.import(&mean);
+            ops::affinity_bias(b, "affinity_bias", s, mean, 3.0)
+        });
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn row_mean(bencher: Bencher, n: u32) {
+        of_square(bencher, n, |b, s| ops::row_mean(b, "row_mean", s, n));
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn kth_distance(bencher: Bencher, n: u32) {
+        of_square(bencher, n, |b, d| ops::kth_distance(b, "kth_distance", d, 30));
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn lof(bencher: Bencher, n: u32) {
+        let radii = engine().gpu().upload("bench", &[1, n], DType::F32, &vec![0.1f32; n as usize]).expect("uploading bench data");
+        of_square(bencher, n, |b, d| {
+            let radii = b.import(&radii);
+            ops::lof(b, "lof", d, radii, 30)
+        });
+    }
+
+    #[divan::bench(args = [49, 196, 1024])]
+    fn outliers(bencher: Bencher, n: u32) {
+        let scores: Vec<f32> = (0..n).map(|i| 1.0 + (i as f32 * 0.618).fract()).collect();
+        let scores = engine().gpu().upload("bench", &[1, n], DType::F32, &scores).expect("uploading bench data");
+        time(bencher, |b| {
+            let scores = b.import(&scores);
+            ops::outliers(b, "outliers", scores, 0.05)
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn aggregate(bencher: Bencher, m: Model) {
+        let n = m.tokens - 1;
+        let (weights, x) = (tensor(&[1, n, n.next_multiple_of(4)], DType::F32), tensor(&[m.tokens, m.width], DType::F32));
+        time(bencher, |b| {
+            let (weights, x) = (b.import(&weights), b.import(&x));
+            ops::aggregate(b, "aggregate", weights, x)
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn repair(bencher: Bencher, m: Model) {
+        let (side, n) = ((m.tokens - 1).isqrt(), m.tokens - 1);
+        let marks: Vec<u32> = (0..n).map(|i| u32::from(i % 20 == 0)).collect();
+        let marks = engine().gpu().upload("bench", &[1, n], DType::U32, &marks).expect("uploading bench data");
+        let x = tensor(&[m.tokens, m.width], DType::F32);
+        time(bencher, |b| {
+            let (x, marks) = (b.import(&x), b.import(&marks));
+            ops::repair(b, "repair", x, marks, [side, side])
+        });
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn add(bencher: Bencher, m: Model) {
+        let (x, other) = (tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.tokens, m.width], DType::F32));
+        time(bencher, |b| {
+            let (x, other) = (b.import(&x), b.import(&other));
+            ops::add(b, "add", x, other, 0.3, Addend::Rows)
+        });
+    }
+}
+
 /// Queries and keys of a block as directions, the way GEM takes them.
 #[divan::bench(args = MODELS)]
 fn unit_heads(bencher: Bencher, m: Model) {

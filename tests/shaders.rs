@@ -136,9 +136,10 @@ macro_rules! params_match {
 }
 
 params_match! {
-    activation attention attention_scores avg_pool conv3x3 conv_stem ensemble feature_surgery gather_rows l2_normalize layer_norm
-    load_texture matmul mean_norm minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed resize_u8
-    segment similarity softmax stitch token_embed unit_heads unit_values upsample
+    activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool conv3x3 conv_stem ensemble
+    feature_surgery gather_rows gram kth_distance l2_normalize layer_norm load_texture lof matmul mean_norm minmax normalize outliers
+    overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed repair resize_u8 row_mean segment similarity softmax stitch
+    token_embed unit_heads unit_values upsample
 }
 
 #[test]

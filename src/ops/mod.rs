@@ -1,5 +1,6 @@
 //! One function per kernel: check shapes, choose a variant, push one step. Knows no model.
 
+mod affinity;
 mod attention;
 mod color;
 mod conv;
@@ -8,18 +9,21 @@ mod embed;
 mod labels;
 mod matmul;
 mod norm;
+mod outliers;
 mod resize;
 mod segment;
 mod trie;
 
+pub use affinity::{affinity_bias, affinity_weights, aggregate, gram, row_mean};
 pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
 pub use color::{load_texture, overlay_maps, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
-pub use elementwise::{activation, gather_rows};
+pub use elementwise::{activation, add, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
 pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
+pub use outliers::{kth_distance, lof, outliers, repair};
 pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 

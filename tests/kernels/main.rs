@@ -6,6 +6,7 @@ mod common;
 
 mod attention;
 mod conv;
+mod dense;
 mod linear;
 mod maps;
 mod pixels;
@@ -45,10 +46,11 @@ macro_rules! cases {
 cases! {
     attention: attention attention_scores softmax;
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
+    dense: gram affinity_weights aggregate affinity_bias row_mean kth_distance lof outliers repair;
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
-    rows: layer_norm l2_normalize unit_heads mean_norm activation;
+    rows: layer_norm l2_normalize unit_heads mean_norm activation add;
     segments: stitch pamr_weights pamr segment;
 }
 

@@ -3,7 +3,7 @@
 use crate::common::{FEW_ROUNDINGS, Random, Tolerance, rounded, run, upload};
 use crate::{ACTS, Case, ROWS};
 use lancet::ops::{self, Merge};
-use lancet::reference::{self, Activation};
+use lancet::reference::{self, Activation, Addend};
 use lancet::shape::DType;
 
 const EPS: f32 = 1e-5;
@@ -169,6 +169,26 @@ pub fn activation(case: &Case) {
                 ops::activation(b, "y", x, kind)
             });
             case.close(&format!("{rows} rows, {kind:?}"), &got, &reference::activation(&x, kind), FEW_ROUNDINGS);
+        }
+    }
+}
+
+pub fn add(case: &Case) {
+    for (&tokens, width) in ROWS.iter().zip([4u32, 48, 768, 1024, 64, 260, 128]) {
+        for images in [1u32, 3] {
+            for act in ACTS {
+                let (rows, mut random) = (images * tokens, Random::new(u64::from(tokens)));
+                let (x, other) = (random.floats((rows * width) as usize, 2.0, act), random.floats((rows * width) as usize, 2.0, act));
+                let (xt, ot) = (upload(case.rig, &[rows, width], act, &x), upload(case.rig, &[rows, width], act, &other));
+                for addend in [Addend::Rows, Addend::ClassRow { tokens: tokens as usize }] {
+                    let got = run(case.rig, |b| {
+                        let (x, other) = (b.import(&xt), b.import(&ot));
+                        ops::add(b, "y", x, other, 0.3, addend)
+                    });
+                    let want = reference::add(&x, &other, width as usize, 0.3, addend);
+                    case.close(&format!("{images} x {tokens} rows of {width}, {addend:?}, {act}"), &got, &want, FEW_ROUNDINGS);
+                }
+            }
         }
     }
 }
