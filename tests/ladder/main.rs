@@ -8,6 +8,7 @@ mod golden;
 mod points;
 mod published;
 mod resnet;
+mod same_entity;
 mod segmentation;
 mod steps;
 
@@ -80,6 +81,16 @@ fn segmentation() {
         segmentation::published(&Golden::open()).unwrap();
     } else {
         println!("LANCET_GOLDEN is not set: refinement and choice of classes not compared");
+    }
+}
+
+#[test]
+fn same_entity() {
+    // As above: the other methods' values are in the full folder only.
+    if Golden::is_full() {
+        same_entity::published(&Golden::open()).unwrap();
+    } else {
+        println!("LANCET_GOLDEN is not set: windows of attention and what a first pass says of pairs not compared");
     }
 }
 
