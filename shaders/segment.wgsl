@@ -1,15 +1,16 @@
 // Logits of some names to a class per pixel: softmax over all names, best name within a class, best class, threshold.
 //
-// logits [Q, H, W] of names first .. first + Q; rules [1 + L]: the threshold (bits of an f32), below which a pixel becomes
+// logits [B, Q, H, W] of names first .. first + Q; rules [1 + L]: the threshold (bits of an f32), below which a pixel becomes
 // class 0, then the class of each name, top bit set if that class may not win.
-// state [P, 4]: largest logit so far, sum of exponentials relative to it, best logit that may win, its class. Run it
-// chunk of names by chunk; after the last, classes [P] and confidence [P] hold the result. Softmax keeps order, so the
+// state [B, P, 4]: largest logit so far, sum of exponentials relative to it, best logit that may win, its class. Run it
+// chunk of names by chunk; after the last, classes [B, P] and confidence [B, P] hold the result. Softmax keeps order, so the
 // best class is the class of the best name and its probability exp(best - largest) / sum: no [classes, P] tensor.
 // Of each plane only pixels skip .. skip + P count. One thread per pixel.
 //
 // include: common/index.wgsl
 
 struct Params {
+    total: u32,          // B P
     pixels: u32,         // P
     plane: u32,          // H W
     skip: u32,
@@ -31,16 +32,17 @@ const REMOVED: u32 = 0x80000000u;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
     let index = linear_workgroup(group, groups) * 64u + lane;
-    if (index >= params.pixels) {
+    if (index >= params.total) {
         return;
     }
+    let first = (index / params.pixels) * params.count * params.plane + params.skip + index % params.pixels;
     // No name may win: class 0 with probability 0.
     var s = vec4<f32>(-3.0e38, 0.0, -3.0e38, 0.0);
     if (params.first > 0u) {
         s = state[index];
     }
     for (var q = 0u; q < params.count; q += 1u) {
-        let logit = params.scale * logits[q * params.plane + params.skip + index];
+        let logit = params.scale * logits[first + q * params.plane];
         if (logit > s.x) {
             s.y = s.y * exp(s.x - logit) + 1.0;
             s.x = logit;

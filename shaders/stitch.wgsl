@@ -1,13 +1,13 @@
 // Scores of overlapping windows, patch by patch, to maps over the whole canvas.
 //
-// scores [K, 1 + N, L], class row first, K = rows x columns of windows; starts: x of each column, then y of each row
-// -> canvas [Q, H, W] of labels first .. first + Q. Each pixel is the mean over the windows that cover it of their grid,
+// scores [B, K, 1 + N, L], class row first, K = rows x columns of windows, the same in each of B images; starts: x of each column, then y of each row
+// -> canvas [B, Q, H, W] of labels first .. first + Q. Each pixel is the mean over the windows that cover it of their grid,
 // read bilinearly (half-pixel centres, no antialias, the grid stretched over the window). One thread per pixel and label.
 //
 // include: common/index.wgsl
 
 struct Params {
-    total: u32,           // Q H W
+    total: u32,           // B Q H W
     width: u32,           // canvas
     height: u32,
     window_width: u32,    // all windows are of one size
@@ -18,6 +18,7 @@ struct Params {
     rows: u32,
     labels: u32,          // L
     first: u32,
+    count: u32,           // Q
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -33,7 +34,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let at = vec2<u32>(index % params.width, (index / params.width) % params.height);
-    let label = params.first + index / (params.width * params.height);
+    let plane = index / (params.width * params.height);
+    let label = params.first + plane % params.count;
+    let windows = (plane / params.count) * params.rows * params.columns;
     let window = vec2<u32>(params.window_width, params.window_height);
     let grid = vec2<u32>(params.grid_width, params.grid_height);
     let scale = vec2<f32>(grid) / vec2<f32>(window);
@@ -56,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let high = min(low + 1u, grid - 1u);
             let t = source - vec2<f32>(low);
             // Row 0 is the class row.
-            let patches = (row * params.columns + column) * tokens + 1u;
+            let patches = (windows + row * params.columns + column) * tokens + 1u;
             let top = patches + low.y * grid.x;
             let bottom = patches + high.y * grid.x;
             let upper = mix(scores[(top + low.x) * params.labels + label], scores[(top + high.x) * params.labels + label], t.x);

@@ -11,8 +11,8 @@ use crate::reference::Windows;
 use crate::shape::DType;
 use std::ops::Range;
 
-/// Scores of windows `[K (1 + N), L]`, class row first, to maps `[Q, H, W]` over the canvas for some labels; f32. `grid` is a
-/// window's patches, (width, height).
+/// Scores of windows `[B K (1 + N), L]`, class row first, to maps `[B Q, H, W]` over the canvas for some labels; f32. `grid`
+/// is a window's patches, (width, height); all B images have the same K windows.
 ///
 /// # Errors
 /// Shapes that do not fit, windows that leave a pixel uncovered.
@@ -22,8 +22,8 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
     let (rows, width) = (scores.shape().rows(), scores.shape().width());
     let count = windows.columns.len() * windows.rows.len();
     let tokens = 1 + u64::from(grid[0]) * u64::from(grid[1]);
-    if grid.contains(&0) || count as u64 * tokens != u64::from(rows) {
-        return Err(Error::shape(OP, "scores", format!("[{count} x {tokens}, L]"), scores.shape()));
+    if grid.contains(&0) || windows.size.contains(&0) || !u64::from(rows).is_multiple_of(count as u64 * tokens) {
+        return Err(Error::shape(OP, "scores", format!("[B x {count} x {tokens}, L]"), scores.shape()));
     }
     if labels.is_empty() || labels.end > width {
         return Err(Error::shape(OP, "labels", format!("some of 0..{width}"), format!("{labels:?}")));
@@ -34,7 +34,9 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
     let starts: Vec<u32> = windows.columns.iter().chain(&windows.rows).map(|&s| s as u32).collect();
     let starts = b.gpu().clone().upload("lancet.windows", &[starts.len() as u32], DType::U32, &starts)?;
     let canvas = windows.canvas.map(|s| s as u32);
-    let y = b.value(&[labels.end - labels.start, canvas[1], canvas[0]], DType::F32)?;
+    let chosen = labels.end - labels.start;
+    let images = (u64::from(rows) / (count as u64 * tokens)) as u32;
+    let y = b.value(&[images * chosen, canvas[1], canvas[0]], DType::F32)?;
     let total = y.shape().elements();
     let workgroups = fold_threads(b, total);
     b.dispatch(
@@ -56,7 +58,7 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
                 rows: windows.rows.len() as u32,
                 labels: width,
                 first: labels.start,
-                ..Default::default()
+                count: chosen,
             },
             args: &[Arg::Value(scores), Arg::Tensor(&starts), Arg::Value(y)],
             workgroups,
@@ -93,20 +95,22 @@ fn four(op: &'static str, dilations: &[u32]) -> Result<[u32; 4]> {
     Ok(all)
 }
 
-/// Weights of a picture's pixels for [`pamr`]: image `[3, H, W]` f32 -> `[8 D, H, W]`; 1 to 4 dilations, pixels.
+/// Weights of pictures' pixels for [`pamr`]: image `[3, H, W]` or `[B, 3, H, W]` f32 -> `[B 8 D, H, W]`; 1 to 4 dilations, pixels.
 ///
 /// # Errors
 /// Another shape, or dilations that the kernel does not take.
 pub fn pamr_weights(b: &mut PlanBuilder, name: &str, image: Value, dilations: &[u32]) -> Result<Value> {
     const OP: &str = "pamr_weights";
     expect_dtype(OP, "image", image.dtype(), DType::F32)?;
-    let &([1, 3, height, width] | [3, height, width]) = image.shape().dims() else {
-        return Err(Error::shape(OP, "image", "[3, H, W]", image.shape()));
+    let (images, height, width) = match *image.shape().dims() {
+        [images, 3, height, width] => (images, height, width),
+        [3, height, width] => (1, height, width),
+        _ => return Err(Error::shape(OP, "image", "[3, H, W] or [B, 3, H, W]", image.shape())),
     };
     let table = four(OP, dilations)?;
-    let y = b.value(&[8 * dilations.len() as u32, height, width], DType::F32)?;
-    let pixels = u64::from(height) * u64::from(width);
-    let workgroups = fold_threads(b, pixels);
+    let y = b.value(&[images.saturating_mul(8 * dilations.len() as u32), height, width], DType::F32)?;
+    let total = images * height * width;
+    let workgroups = fold_threads(b, u64::from(total));
     b.dispatch(
         name,
         Dispatch {
@@ -114,7 +118,7 @@ pub fn pamr_weights(b: &mut PlanBuilder, name: &str, image: Value, dilations: &[
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: weights_kernel::Params { dilations: table, count: dilations.len() as u32, width, height, ..Default::default() },
+            params: weights_kernel::Params { dilations: table, count: dilations.len() as u32, width, height, total },
             args: &[Arg::Value(image), Arg::Value(y)],
             workgroups,
             flops: 30 * y.shape().elements(),
@@ -123,7 +127,8 @@ pub fn pamr_weights(b: &mut PlanBuilder, name: &str, image: Value, dilations: &[
     Ok(y)
 }
 
-/// One iteration of pixel-adaptive refinement: maps `[Q, H, W]`, weights of [`pamr_weights`] with the same dilations -> `[Q, H, W]`.
+/// One iteration of pixel-adaptive refinement: maps `[B Q, H, W]`, weights `[B 8 D, H, W]` of [`pamr_weights`] with the same
+/// dilations -> `[B Q, H, W]`.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -131,14 +136,16 @@ pub fn pamr(b: &mut PlanBuilder, name: &str, maps: Value, weights: Value, dilati
     const OP: &str = "pamr";
     expect_dtype(OP, "maps", maps.dtype(), DType::F32)?;
     expect_dtype(OP, "weights", weights.dtype(), DType::F32)?;
-    let &[count, height, width] = maps.shape().dims() else { return Err(Error::shape(OP, "maps", "[Q, H, W]", maps.shape())) };
+    let &[count, height, width] = maps.shape().dims() else { return Err(Error::shape(OP, "maps", "[B Q, H, W]", maps.shape())) };
     let table = four(OP, dilations)?;
-    let expected = [8 * dilations.len() as u32, height, width];
-    if weights.shape().dims() != expected {
-        return Err(Error::shape(OP, "weights", format!("{expected:?}"), weights.shape()));
-    }
+    let around = 8 * dilations.len() as u32;
+    let images = match weights.shape().dims() {
+        &[all, h, w] if [h, w] == [height, width] && all.is_multiple_of(around) && count.is_multiple_of(all / around) => all / around,
+        _ => return Err(Error::shape(OP, "weights", format!("[B x {around}, {height}, {width}], B dividing {count}"), weights.shape())),
+    };
     let y = b.value(&[count, height, width], DType::F32)?;
-    let workgroups = fold_threads(b, u64::from(count.div_ceil(4)) * u64::from(height) * u64::from(width));
+    let maps_each = count / images;
+    let workgroups = fold_threads(b, u64::from(images * maps_each.div_ceil(4)) * u64::from(height) * u64::from(width));
     b.dispatch(
         name,
         Dispatch {
@@ -146,7 +153,15 @@ pub fn pamr(b: &mut PlanBuilder, name: &str, maps: Value, weights: Value, dilati
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: pamr_kernel::Params { dilations: table, count: dilations.len() as u32, width, height, maps: count },
+            params: pamr_kernel::Params {
+                dilations: table,
+                count: dilations.len() as u32,
+                width,
+                height,
+                maps: maps_each,
+                images,
+                ..Default::default()
+            },
             args: &[Arg::Value(maps), Arg::Value(weights), Arg::Value(y)],
             workgroups,
             flops: 16 * dilations.len() as u64 * y.shape().elements(),
@@ -167,27 +182,27 @@ pub fn segment_rules(class_of_name: &[u32], removed: &[usize], threshold: f32) -
 #[derive(Clone, Copy, Debug)]
 pub struct Winner {
     state: Value,
-    /// Class of each pixel, `[P]`, u32.
+    /// Class of each pixel, `[B, P]`, u32.
     pub classes: Value,
-    /// Its probability, `[P]`, f32.
+    /// Its probability, `[B, P]`, f32.
     pub confidence: Value,
 }
 
 impl Winner {
-    /// For P pixels.
+    /// For B images of P pixels each.
     ///
     /// # Errors
     /// Too large for the device.
-    pub fn new(b: &mut PlanBuilder, pixels: u32) -> Result<Winner> {
+    pub fn new(b: &mut PlanBuilder, images: u32, pixels: u32) -> Result<Winner> {
         Ok(Winner {
-            state: b.value(&[pixels, 4], DType::F32)?,
-            classes: b.value(&[pixels], DType::U32)?,
-            confidence: b.value(&[pixels], DType::F32)?,
+            state: b.value(&[images, pixels, 4], DType::F32)?,
+            classes: b.value(&[images, pixels], DType::U32)?,
+            confidence: b.value(&[images, pixels], DType::F32)?,
         })
     }
 }
 
-/// Adds logits `[Q, H, W]` of names `first .. first + Q`, to be multiplied by `scale`, to the choice; of each plane the
+/// Adds logits `[B Q, H, W]` of names `first .. first + Q`, to be multiplied by `scale`, to the choice; of each plane the
 /// pixels from `skip` on. The result stands in `winner` once all names were added, in order and from 0. `rules` are
 /// [`segment_rules`].
 ///
@@ -207,8 +222,12 @@ pub fn segment(
     const OP: &str = "segment";
     expect_dtype(OP, "logits", logits.dtype(), DType::F32)?;
     expect_dtype(OP, "rules", rules.dtype(), DType::U32)?;
-    let &[count, height, width] = logits.shape().dims() else { return Err(Error::shape(OP, "logits", "[Q, H, W]", logits.shape())) };
-    let pixels = winner.classes.shape().elements() as u32;
+    let &[maps, height, width] = logits.shape().dims() else { return Err(Error::shape(OP, "logits", "[B Q, H, W]", logits.shape())) };
+    let (images, pixels) = (winner.classes.shape().rows(), winner.classes.shape().width());
+    if !maps.is_multiple_of(images) {
+        return Err(Error::shape(OP, "logits", format!("[{images} x Q, H, W]"), logits.shape()));
+    }
+    let count = maps / images;
     let plane = height * width;
     if u64::from(skip) + u64::from(pixels) > u64::from(plane) {
         return Err(Error::shape(OP, "logits", format!("planes of at least {skip} + {pixels} pixels"), logits.shape()));
@@ -217,7 +236,8 @@ pub fn segment(
     if u64::from(first) + u64::from(count) >= u64::from(table) {
         return Err(Error::shape(OP, "rules", format!("a threshold and at least {} names", first + count), table));
     }
-    let workgroups = fold_threads(b, u64::from(pixels));
+    let total = images * pixels;
+    let workgroups = fold_threads(b, u64::from(total));
     b.dispatch(
         name,
         Dispatch {
@@ -225,7 +245,7 @@ pub fn segment(
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: segment_kernel::Params { pixels, plane, skip, count, first, scale, ..Default::default() },
+            params: segment_kernel::Params { total, pixels, plane, skip, count, first, scale, ..Default::default() },
             args: &[
                 Arg::Value(logits),
                 Arg::Tensor(rules),
@@ -234,7 +254,7 @@ pub fn segment(
                 Arg::Value(winner.confidence),
             ],
             workgroups,
-            flops: 4 * u64::from(count) * u64::from(pixels),
+            flops: 4 * u64::from(count) * u64::from(total),
         },
     )
 }

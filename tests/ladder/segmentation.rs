@@ -97,7 +97,7 @@ fn choice(engine: &Engine, file: &Weights) -> Result<(), String> {
             let rules = engine.gpu().upload("rules", &[rules.len() as u32], DType::U32, &rules).unwrap();
             let out = run(engine, |b| {
                 let logits = b.import(&logits);
-                let winner = Winner::new(b, pixels as u32)?;
+                let winner = Winner::new(b, 1, pixels as u32)?;
                 ops::segment(b, "segment", logits, 0, 0, &rules, scale, &winner)?;
                 Ok(which(&winner))
             });

@@ -76,7 +76,7 @@ pub(super) fn plan_band(
         let scores = b.import(&job.scores);
         let labels = scores.shape().width();
         let weights = plan_weights(b, job, config, options, &rows)?;
-        let winner = Winner::new(b, (band.end - band.start) * job.size[0])?;
+        let winner = Winner::new(b, 1, (band.end - band.start) * job.size[0])?;
         let skip = (band.start - rows.start) * job.size[0];
         let canvas = job.windows.canvas.map(|s| s as u32);
         let map_bytes = |[w, h]: [u32; 2]| u64::from(w) * u64::from(h) * 4;
