@@ -7,6 +7,7 @@ mod common;
 mod attention;
 mod conv;
 mod dense;
+mod entity;
 mod linear;
 mod maps;
 mod pixels;
@@ -47,6 +48,7 @@ cases! {
     attention: attention attention_scores softmax;
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     dense: gram affinity_weights aggregate affinity_bias row_mean kth_distance lof outliers repair;
+    entity: patch_modes same_entity blur_rows logit_bias;
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
