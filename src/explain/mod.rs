@@ -1,6 +1,7 @@
 //! Explanations: methods as data, scores per label, heat maps over the image.
 
 pub mod explainer;
+pub mod feedback;
 mod frame;
 pub mod method;
 mod peak;
@@ -14,6 +15,7 @@ pub mod stream;
 pub mod words;
 
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
+pub use feedback::{Feedback, FeedbackValues};
 pub use method::{Method, Score};
 pub use points::{PointOptions, Points, Threshold, combined_points, points};
 pub use render::{Drawn, Renderer};
