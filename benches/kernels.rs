@@ -154,7 +154,11 @@ mod attention {
         let tiles = Tiles::equal(engine().gpu(), 1, m.tokens).expect("tiles");
         time(bencher, |b| {
             let qkv = b.import(&qkv);
-            ops::attention(b, "attention", AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, causal: false, paths })
+            ops::attention(
+                b,
+                "attention",
+                AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, cap: None, causal: false, paths },
+            )
         });
     }
 
@@ -188,7 +192,7 @@ mod attention {
         let heads = Heads { heads: m.text_width as usize / 64, size: 64 };
         time(bencher, |b| {
             let qkv = b.import(&qkv);
-            ops::attention(b, "attention", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.125, causal: true, paths: &[QK] })
+            ops::attention(b, "attention", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.125, cap: None, causal: true, paths: &[QK] })
         });
     }
 

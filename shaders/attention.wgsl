@@ -4,6 +4,8 @@
 // q, k and v; sequences are row ranges of it.
 // Path A: softmax(scale P Q^T) V with P, Q any of q, k, v (ordinary attention: q, k). Path B does the same with its
 // own pair (CLIP Surgery: v, v) on the same V. -> out [T, C], or [2 T, C] with path B below path A.
+// V may lie elsewhere, in `values`, whose rows are those of qkv: other methods weight the last block's values by
+// similarities of an earlier one.
 //
 // A workgroup of 32 threads owns 32 rows of one head and up to 64 channels: 32 queries, or 16 queries by both paths.
 // It walks over 64 keys at a time:
@@ -14,8 +16,13 @@
 // Steps 1 and 3 load 16 vectors for 256 multiply-adds. A head wider than 64 is two workgroups, each with its own half
 // of the channels, that compute the same scores: few models have one, and half as many registers serve all others.
 // dh up to 128, a multiple of 4. Workgroup memory: 8.6 KiB.
-// `tiles` lists the work: (first row of the sequence, its length, first query of this tile, unused), so that
+// `tiles` lists the work: (first row of the sequence, its length, first query of this tile, which sequence), so that
 // ragged batches waste nothing and no workgroup looks for its place.
+//
+// SUM: out [T, C] = base + weight_a times path A + weight_b times path B, the same register tiles added up at the end.
+// BIAS: scores gain bias [S, R, 4 bias_stride4], a matrix for each sequence or one for all (bias_rows 0), the same for all heads.
+// CAP: scores become cap tanh(score / cap).
+// All three are constants, as TRIE is, so that plain attention pays nothing for them.
 //
 // TRIE: texts that share their beginnings, rows in depth-first order, `end` the row behind a row's last descendant. Query
 // q sees row k when k <= q < end of k: itself and what leads to it. A tile is any 32 rows, wherever branches begin:
@@ -38,23 +45,55 @@ struct Params {
     rows: u32,       // T
     paths: u32,      // 1 or 2
     stride4: u32,    // row length of qkv / 4: 3 C / 4, or C with unit values
+    value_at4: u32,      // first column of V in `values` / 4
+    value_stride4: u32,  // row length of `values` / 4
+    weight_a: f32,       // SUM
+    weight_b: f32,
+    based: u32,          // SUM: 1 adds `base`
+    bias_rows: u32,      // BIAS: rows of it per sequence, 0 if all share one
+    bias_stride4: u32,   // BIAS: its row length / 4
+    cap: f32,            // CAP
 }
 
-override TRIE = 0u;   // 0 sequences, 1 a trie: a constant, so that sequences pay nothing for it
+override TRIE = 0u;   // 0 sequences, 1 a trie
+override SUM = 0u;
+override BIAS = 0u;
+override CAP = 0u;
 
 const MASKED = -1.0e30;
 const STRIDE = 17u;   // vectors per row of scores; 16 would put a column of them into one memory bank
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<Act4>;
-@group(0) @binding(2) var<storage, read> tiles: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> out: array<Act4>;
+@group(0) @binding(2) var<storage, read> values: array<Act4>;
+@group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> base: array<Act4>;
+@group(0) @binding(6) var<storage, read_write> out: array<Act4>;
 
 var<workgroup> score: array<vec4<f32>, 544>;   // [32 queries, 64 keys and 4 unused], then probabilities
 var<workgroup> fade: array<f32, 32>;           // rescaling of what was accumulated before this step
 
 fn load(at: u32) -> vec4<f32> {
     return widen_act(qkv[at]);
+}
+
+fn load_value(at: u32) -> vec4<f32> {
+    return widen_act(values[at]);
+}
+
+// Scores of four neighbouring keys, key / 4 of them, from their dot products; bias_row is the query's.
+fn scores_of(products: vec4<f32>, bias_row: u32, quad: u32) -> vec4<f32> {
+    var s = products * params.scale;
+    if (CAP != 0u) {
+        // Some drivers' tanh is not a number beyond 44; at 15 it is 1 in f32.
+        s = params.cap * tanh(clamp(s / params.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    }
+    if (BIAS != 0u) {
+        // The second four of eight keys may lie behind the row; they are masked.
+        s += bias[bias_row * params.bias_stride4 + min(quad, params.bias_stride4 - 1u)];
+    }
+    return s;
 }
 
 // Eight neighbouring keys.
@@ -84,18 +123,21 @@ fn eight_keys(start: u32, len: u32, list: u32, key: u32) -> Keys {
 }
 
 // Scores of one query against eight keys, those it may not see masked.
-fn keep(row: u32, query: u32, len: u32, keys: Keys, s0: vec4<f32>, s1: vec4<f32>) {
+fn keep(row: u32, query: u32, len: u32, bias0: u32, keys: Keys, p0: vec4<f32>, p1: vec4<f32>) {
     let at = row * STRIDE + keys.first % 64u / 4u;
+    let bias_row = bias0 + min(query, len - 1u);
+    let s0 = scores_of(p0, bias_row, keys.first / 4u);
+    let s1 = scores_of(p1, bias_row, keys.first / 4u + 1u);
     if (TRIE != 0u) {
         let hidden0 = (keys.rows0 > vec4<u32>(query)) | (keys.ends0 <= vec4<u32>(query));
         let hidden1 = (keys.rows1 > vec4<u32>(query)) | (keys.ends1 <= vec4<u32>(query));
-        score[at] = select(s0 * params.scale, vec4<f32>(MASKED), hidden0);
-        score[at + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), hidden1);
+        score[at] = select(s0, vec4<f32>(MASKED), hidden0);
+        score[at + 1u] = select(s1, vec4<f32>(MASKED), hidden1);
     } else {
         let last = vec4<u32>(last_key(query, len));
         let places = vec4<u32>(keys.first) + vec4<u32>(0u, 1u, 2u, 3u);
-        score[at] = select(s0 * params.scale, vec4<f32>(MASKED), places > last);
-        score[at + 1u] = select(s1 * params.scale, vec4<f32>(MASKED), places + 4u > last);
+        score[at] = select(s0, vec4<f32>(MASKED), places > last);
+        score[at + 1u] = select(s1, vec4<f32>(MASKED), places + 4u > last);
     }
 }
 
@@ -104,9 +146,14 @@ fn last_key(query: u32, len: u32) -> u32 {
     return select(len - 1u, min(query, len - 1u), params.causal != 0u);
 }
 
-fn store(base: u32, query: u32, len: u32, column: u32, v: vec4<f32>) {
+fn store(first: u32, query: u32, len: u32, column: u32, v: vec4<f32>) {
     if (query < len && column < params.head4) {
-        out[base + query * params.width4 + column] = narrow_act(v);
+        let at = first + query * params.width4 + column;
+        if (SUM != 0u && params.based != 0u) {
+            out[at] = narrow_act(widen_act(base[at]) + v);
+        } else {
+            out[at] = narrow_act(v);
+        }
     }
 }
 
@@ -123,6 +170,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Keys beyond the last query of a causal tile are never seen.
     let seen = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
     let limit = select(seen, tile.w, TRIE != 0u);
+    let bias0 = select(0u, tile.w * params.bias_rows, BIAS != 0u);
+    // Scores that are bias alone need no product.
+    let steps = select(params.head4, 0u, BIAS != 0u && params.scale == 0.0);
 
     // Step 1: 4 groups of 8 queries by 8 groups of 8 keys, eight neighbouring threads on 16 keys: a driver that runs
     // eight at once then skips what lies behind the last key. Step 2: row lane. Step 3: eight neighbouring threads on
@@ -147,8 +197,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let p7 = (start + min(query0 + my_queries + 7u, len - 1u)) * stride + p_at;
     let column0 = group.z * 16u + lane % 8u;
     let column1 = column0 + 8u;
-    let values0 = 2u * params.width4 + head + min(column0, params.head4 - 1u);
-    let values1 = 2u * params.width4 + head + min(column1, params.head4 - 1u);
+    let values0 = params.value_at4 + head + min(column0, params.head4 - 1u);
+    let values1 = params.value_at4 + head + min(column1, params.head4 - 1u);
 
     var largest = MASKED;
     var sum = 0.0;
@@ -175,7 +225,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var s5_0 = vec4<f32>(0.0); var s5_1 = vec4<f32>(0.0);
             var s6_0 = vec4<f32>(0.0); var s6_1 = vec4<f32>(0.0);
             var s7_0 = vec4<f32>(0.0); var s7_1 = vec4<f32>(0.0);
-            for (var c = 0u; c < params.head4; c += 1u) {
+            for (var c = 0u; c < steps; c += 1u) {
                 let k0 = transpose(mat4x4<f32>(load(at0.x + c), load(at0.y + c), load(at0.z + c), load(at0.w + c)));
                 let k1 = transpose(mat4x4<f32>(load(at1.x + c), load(at1.y + c), load(at1.z + c), load(at1.w + c)));
                 let a0 = load(p0 + c);
@@ -195,14 +245,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let a7 = load(p7 + c);
                 s7_0 = step4(a7, k0, s7_0); s7_1 = step4(a7, k1, s7_1);
             }
-            keep(low_row + 0u, query0 + my_queries + 0u, len, these, s0_0, s0_1);
-            keep(low_row + 1u, query0 + my_queries + 1u, len, these, s1_0, s1_1);
-            keep(low_row + 2u, query0 + my_queries + 2u, len, these, s2_0, s2_1);
-            keep(low_row + 3u, query0 + my_queries + 3u, len, these, s3_0, s3_1);
-            keep(high_row + 0u, query0 + my_queries + 4u, len, these, s4_0, s4_1);
-            keep(high_row + 1u, query0 + my_queries + 5u, len, these, s5_0, s5_1);
-            keep(high_row + 2u, query0 + my_queries + 6u, len, these, s6_0, s6_1);
-            keep(high_row + 3u, query0 + my_queries + 7u, len, these, s7_0, s7_1);
+            keep(low_row + 0u, query0 + my_queries + 0u, len, bias0, these, s0_0, s0_1);
+            keep(low_row + 1u, query0 + my_queries + 1u, len, bias0, these, s1_0, s1_1);
+            keep(low_row + 2u, query0 + my_queries + 2u, len, bias0, these, s2_0, s2_1);
+            keep(low_row + 3u, query0 + my_queries + 3u, len, bias0, these, s3_0, s3_1);
+            keep(high_row + 0u, query0 + my_queries + 4u, len, bias0, these, s4_0, s4_1);
+            keep(high_row + 1u, query0 + my_queries + 5u, len, bias0, these, s5_0, s5_1);
+            keep(high_row + 2u, query0 + my_queries + 6u, len, bias0, these, s6_0, s6_1);
+            keep(high_row + 3u, query0 + my_queries + 7u, len, bias0, these, s7_0, s7_1);
         }
         workgroupBarrier();
 
@@ -236,9 +286,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             o7_0 *= fade[my_rows + 7u]; o7_1 *= fade[my_rows + 7u];
             for (var j = 0u; j < quads; j += 1u) {
                 // Keys beyond the last have probability 0, but their values must be numbers: the last key's.
-                let rows = key_rows(start, len, list, key0 + 4u * j) * stride;
-                let v0 = mat4x4<f32>(load(rows.x + values0), load(rows.y + values0), load(rows.z + values0), load(rows.w + values0));
-                let v1 = mat4x4<f32>(load(rows.x + values1), load(rows.y + values1), load(rows.z + values1), load(rows.w + values1));
+                let rows = key_rows(start, len, list, key0 + 4u * j) * params.value_stride4;
+                let v0 = mat4x4<f32>(load_value(rows.x + values0), load_value(rows.y + values0), load_value(rows.z + values0), load_value(rows.w + values0));
+                let v1 = mat4x4<f32>(load_value(rows.x + values1), load_value(rows.y + values1), load_value(rows.z + values1), load_value(rows.w + values1));
                 let at = my_rows * STRIDE + j;
                 let w0 = score[at + 0u * STRIDE];
                 o0_0 = step4(w0, v0, o0_0); o0_1 = step4(w0, v1, o0_1);
@@ -261,27 +311,46 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
     }
 
-    fade[lane] = 1.0 / sum;
+    // Row `lane` is path B's if it is one of the second four of eight.
+    let weight = select(params.weight_a, params.weight_b, two && lane / 4u % 2u == 1u);
+    fade[lane] = select(1.0, weight, SUM != 0u) / sum;
     workgroupBarrier();
+    o0_0 *= fade[my_rows + 0u]; o0_1 *= fade[my_rows + 0u];
+    o1_0 *= fade[my_rows + 1u]; o1_1 *= fade[my_rows + 1u];
+    o2_0 *= fade[my_rows + 2u]; o2_1 *= fade[my_rows + 2u];
+    o3_0 *= fade[my_rows + 3u]; o3_1 *= fade[my_rows + 3u];
+    o4_0 *= fade[my_rows + 4u]; o4_1 *= fade[my_rows + 4u];
+    o5_0 *= fade[my_rows + 5u]; o5_1 *= fade[my_rows + 5u];
+    o6_0 *= fade[my_rows + 6u]; o6_1 *= fade[my_rows + 6u];
+    o7_0 *= fade[my_rows + 7u]; o7_1 *= fade[my_rows + 7u];
+    let added = SUM != 0u && two;
+    if (added) {
+        o0_0 += o4_0; o0_1 += o4_1;
+        o1_0 += o5_0; o1_1 += o5_1;
+        o2_0 += o6_0; o2_1 += o6_1;
+        o3_0 += o7_0; o3_1 += o7_1;
+    }
     // The first four rows are path A's; the others are four queries further, or the same four of path B.
-    let base0 = start * params.width4 + head;
-    let base1 = base0 + select(0u, params.rows * params.width4, two);
+    let first_a = start * params.width4 + head;
+    let first_b = first_a + select(0u, params.rows * params.width4, two);
     let query_a = query0 + select(my_rows, my_rows / 2u, two);
     let query_b = query_a + select(4u, 0u, two);
-    store(base0, query_a + 0u, len, column0, o0_0 * fade[my_rows + 0u]);
-    store(base0, query_a + 0u, len, column1, o0_1 * fade[my_rows + 0u]);
-    store(base0, query_a + 1u, len, column0, o1_0 * fade[my_rows + 1u]);
-    store(base0, query_a + 1u, len, column1, o1_1 * fade[my_rows + 1u]);
-    store(base0, query_a + 2u, len, column0, o2_0 * fade[my_rows + 2u]);
-    store(base0, query_a + 2u, len, column1, o2_1 * fade[my_rows + 2u]);
-    store(base0, query_a + 3u, len, column0, o3_0 * fade[my_rows + 3u]);
-    store(base0, query_a + 3u, len, column1, o3_1 * fade[my_rows + 3u]);
-    store(base1, query_b + 0u, len, column0, o4_0 * fade[my_rows + 4u]);
-    store(base1, query_b + 0u, len, column1, o4_1 * fade[my_rows + 4u]);
-    store(base1, query_b + 1u, len, column0, o5_0 * fade[my_rows + 5u]);
-    store(base1, query_b + 1u, len, column1, o5_1 * fade[my_rows + 5u]);
-    store(base1, query_b + 2u, len, column0, o6_0 * fade[my_rows + 6u]);
-    store(base1, query_b + 2u, len, column1, o6_1 * fade[my_rows + 6u]);
-    store(base1, query_b + 3u, len, column0, o7_0 * fade[my_rows + 7u]);
-    store(base1, query_b + 3u, len, column1, o7_1 * fade[my_rows + 7u]);
+    store(first_a, query_a + 0u, len, column0, o0_0);
+    store(first_a, query_a + 0u, len, column1, o0_1);
+    store(first_a, query_a + 1u, len, column0, o1_0);
+    store(first_a, query_a + 1u, len, column1, o1_1);
+    store(first_a, query_a + 2u, len, column0, o2_0);
+    store(first_a, query_a + 2u, len, column1, o2_1);
+    store(first_a, query_a + 3u, len, column0, o3_0);
+    store(first_a, query_a + 3u, len, column1, o3_1);
+    if (!added) {
+        store(first_b, query_b + 0u, len, column0, o4_0);
+        store(first_b, query_b + 0u, len, column1, o4_1);
+        store(first_b, query_b + 1u, len, column0, o5_0);
+        store(first_b, query_b + 1u, len, column1, o5_1);
+        store(first_b, query_b + 2u, len, column0, o6_0);
+        store(first_b, query_b + 2u, len, column1, o6_1);
+        store(first_b, query_b + 3u, len, column0, o7_0);
+        store(first_b, query_b + 3u, len, column1, o7_1);
+    }
 }

@@ -7,8 +7,9 @@
 use crate::clip::block::Linear;
 use crate::clip::config::{ClipConfig, ResNetConfig};
 use crate::clip::loader::Loader;
+use crate::clip::path::PoolPath;
 use crate::clip::positions::PositionRule;
-use crate::clip::vision::{PoolPath, Positions};
+use crate::clip::vision::Positions;
 use crate::error::Result;
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{self, AttentionArgs, Map, MatmulArgs, Residual, Tiles};
@@ -84,7 +85,7 @@ impl AttentionPool {
         let both = [(Projection::Query, Projection::Key), pair];
         let paths = if path.ordinary_class_row { &both[..] } else { &both[1..] };
         let scale = (self.heads.size as f32).powf(-0.5);
-        let args = AttentionArgs { qkv, tiles: &tiles, heads: self.heads, scale, causal: false, paths };
+        let args = AttentionArgs { qkv, tiles: &tiles, heads: self.heads, scale, cap: None, causal: false, paths };
         let mut attended = ops::attention(b, "attention", args)?;
         if path.ordinary_class_row {
             let rows: Vec<u32> =

@@ -13,13 +13,13 @@ use crate::reference::{Activation, Heads, Projection};
 /// Weights of one block on the GPU.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    ln_1: Norm,
+    pub(super) ln_1: Norm,
     in_proj: Linear,
     out_proj: Linear,
     ln_2: Norm,
     c_fc: Linear,
     c_proj: Linear,
-    heads: Heads,
+    pub(super) heads: Heads,
     activation: Activation,
 }
 
@@ -47,19 +47,6 @@ pub(crate) struct Streams {
     pub new: Value,
     /// Its first row.
     pub new_row: u32,
-}
-
-/// How a block that continues one stream is changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Single {
-    /// What plays P and Q; `None`: each token keeps its own value (the identity).
-    pub path: Option<(Projection, Projection)>,
-    pub residual: bool,
-    pub mlp: bool,
-}
-
-impl Single {
-    pub const ORDINARY: Single = Single { path: Some((Projection::Query, Projection::Key)), residual: true, mlp: true };
 }
 
 impl Block {
@@ -106,57 +93,66 @@ impl Block {
         .collect()
     }
 
+    /// The same block with another activation and epsilon; weights are shared.
+    pub fn with(&self, activation: Option<Activation>, eps: Option<f32>) -> Block {
+        let norm = |norm: &Norm| Norm { eps: eps.unwrap_or(norm.eps), ..norm.clone() };
+        Block { activation: activation.unwrap_or(self.activation), ln_1: norm(&self.ln_1), ln_2: norm(&self.ln_2), ..self.clone() }
+    }
+
     fn scale(&self) -> f32 {
         (self.heads.size as f32).powf(-0.5)
     }
 
     /// Layer norm 1 and the q, k, v projections of x `[T, C]` -> `[T, 3 C]`.
-    fn qkv(&self, b: &mut PlanBuilder, x: Value) -> Result<Value> {
+    pub fn qkv(&self, b: &mut PlanBuilder, x: Value) -> Result<Value> {
         let z = self.ln_1.apply(b, "ln_1", x)?;
         self.in_proj.apply(b, "in_proj", z, Activation::None, Residual::None)
     }
 
     /// x + c_proj(act(c_fc(ln_2(x)))). Reads the first `rows` rows of x.
-    fn mlp(&self, b: &mut PlanBuilder, x: Value, rows: u32) -> Result<Value> {
+    pub fn mlp(&self, b: &mut PlanBuilder, x: Value, rows: u32) -> Result<Value> {
         let z = ops::layer_norm(b, "ln_2", x, 0, rows, &self.ln_2.gain, &self.ln_2.bias, self.ln_2.eps, None)?;
         let hidden = self.c_fc.apply(b, "c_fc", z, self.activation, Residual::None)?;
         self.c_proj.apply(b, "c_proj", hidden, Activation::None, Residual::Whole(x))
     }
 
-    /// One stream, x `[T, C]` -> `[T, C]`.
-    pub fn single(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, causal: bool, change: Single) -> Result<Value> {
-        let rows = x.shape().rows();
+    /// One softmax of two projections of x `[T, C]` over its values -> `[T, C]`.
+    pub fn attention(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, causal: bool, pair: (Projection, Projection)) -> Result<Value> {
         let qkv = self.qkv(b, x)?;
-        let residual = if change.residual { Residual::Whole(x) } else { Residual::None };
-        let y = match change.path {
-            Some(path) => {
-                let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal, paths: &[path] };
-                let attended = ops::attention(b, "attention", args)?;
-                self.out_proj.apply(b, "out_proj", attended, Activation::None, residual)?
-            }
-            // The identity: project the values, which are columns 2 C .. 3 C of qkv.
-            None => ops::matmul(
-                b,
-                "out_proj",
-                MatmulArgs {
-                    x: qkv,
-                    x_offset: 2 * x.shape().width(),
-                    weight: &self.out_proj.weight,
-                    bias: Some(&self.out_proj.bias),
-                    activation: Activation::None,
-                    residual,
-                },
-            )?,
-        };
-        if change.mlp { self.mlp(b, y, rows) } else { Ok(y) }
+        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal, paths: &[pair] };
+        ops::attention(b, "attention", args)
+    }
+
+    /// The output projection of what was attended `[T, C]`, plus `residual`.
+    pub fn project(&self, b: &mut PlanBuilder, attended: Value, residual: Option<Value>) -> Result<Value> {
+        self.out_proj.apply(b, "out_proj", attended, Activation::None, residual.map_or(Residual::None, Residual::Whole))
+    }
+
+    /// As [`Block::project`] where each token keeps its own value: columns 2 C .. 3 C of x's q, k, v.
+    pub fn identity(&self, b: &mut PlanBuilder, x: Value, residual: Option<Value>) -> Result<Value> {
+        let qkv = self.qkv(b, x)?;
+        let (weight, bias) = (&self.out_proj.weight, Some(&self.out_proj.bias));
+        let residual = residual.map_or(Residual::None, Residual::Whole);
+        let args = MatmulArgs { x: qkv, x_offset: 2 * x.shape().width(), weight, bias, activation: Activation::None, residual };
+        ops::matmul(b, "out_proj", args)
+    }
+
+    /// One stream as CLIP has it, x `[T, C]` -> `[T, C]`.
+    pub fn single(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, causal: bool) -> Result<Value> {
+        let attended = self.attention(b, x, tiles, causal, (Projection::Query, Projection::Key))?;
+        let y = self.project(b, attended, Some(x))?;
+        self.mlp(b, y, x.shape().rows())
     }
 
     /// The end of a causal stream of which only some rows are wanted: x `[T, C]`, `wanted` `[R]` -> `[R, C]`.
     pub fn last(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, wanted: &Tensor) -> Result<Value> {
         let qkv = self.qkv(b, x)?;
         let paths = &[(Projection::Query, Projection::Key)];
-        let attended =
-            ops::attention(b, "attention", AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal: true, paths })?;
+        let attended = ops::attention(
+            b,
+            "attention",
+            AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal: true, paths },
+        )?;
         let attended = ops::gather_rows(b, "gather_attended", attended, wanted)?;
         let x = ops::gather_rows(b, "gather_rows", x, wanted)?;
         let y = self.out_proj.apply(b, "out_proj", attended, Activation::None, Residual::Whole(x))?;
@@ -169,7 +165,7 @@ impl Block {
         let rows = x.shape().rows();
         let qkv = self.qkv(b, x)?;
         let paths = [(Projection::Query, Projection::Key), path];
-        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), causal: false, paths: &paths };
+        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal: false, paths: &paths };
         let attended = ops::attention(b, "attention", args)?;
         if b.inspecting() {
             self.attention_maps(b, qkv, tiles.sequences(), path)?;

@@ -4,14 +4,16 @@ use crate::clip::config::{ClipConfig, ConfigSource};
 use crate::clip::loader::{Loader, Precision};
 use crate::clip::names::Layout;
 use crate::clip::packed::Packed;
+use crate::clip::path::VisionPath;
 use crate::clip::positions::PositionRule;
 use crate::clip::preprocess::{ImageInput, plan_pixels};
 use crate::clip::text::TextTower;
 use crate::clip::tokenizer::Tokenizer;
-use crate::clip::vision::{VisionPath, VisionTower};
+use crate::clip::vision::{Ends, VisionTower};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Plan, PlanBuilder, Tensor, Value};
+use crate::ops::Related;
 use crate::weights::{Stored, Weights};
 use std::borrow::Cow;
 use std::path::Path;
@@ -183,7 +185,19 @@ impl Clip {
     /// # Errors
     /// A size that does not fit the model or the device.
     pub fn plan_tokens(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, rule: PositionRule) -> Result<Value> {
-        self.vision()?.plan(b, pixels, path, rule, self.precision().activations())
+        self.plan_mixed_tokens(b, pixels, path, rule, None)
+    }
+
+    /// As [`Clip::plan_tokens`]; `mix` is what a first pass found, for the path's `logit_mix`.
+    pub(crate) fn plan_mixed_tokens(
+        &self,
+        b: &mut PlanBuilder,
+        pixels: Value,
+        path: &VisionPath,
+        rule: PositionRule,
+        mix: Option<Related>,
+    ) -> Result<Value> {
+        self.vision()?.plan(b, pixels, path, Ends { rule, act: self.precision().activations() }, mix)
     }
 
     /// Appends the text tower to a plan: token ids with markers -> features `[S, D]` at the end markers, not normalised.

@@ -1,6 +1,6 @@
 //! The text tower, over packed prompts: only the tokens up to the end marker, shared beginnings once.
 
-use crate::clip::block::{Block, Norm, Single};
+use crate::clip::block::{Block, Norm};
 use crate::clip::config::ClipConfig;
 use crate::clip::loader::Loader;
 use crate::clip::packed::Packed;
@@ -70,7 +70,7 @@ impl TextTower {
                 b.scope(format!("block.{i}"), |b| {
                     // Behind the last attention only the wanted rows go on, unless somebody looks at them all.
                     let last = i + 1 == self.blocks.len() && !b.inspecting();
-                    x = if last { block.last(b, x, &tiles, &wanted)? } else { block.single(b, x, &tiles, true, Single::ORDINARY)? };
+                    x = if last { block.last(b, x, &tiles, &wanted)? } else { block.single(b, x, &tiles, true)? };
                     b.name(x, "ordinary");
                     Ok(())
                 })?;

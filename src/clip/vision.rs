@@ -1,65 +1,17 @@
-//! The vision tower: how methods change it, and which kind a model has.
+//! The vision tower: which kind a model has, and its positions.
 
 use crate::clip::config::{ClipConfig, VisionConfig};
 use crate::clip::loader::Loader;
+use crate::clip::path::VisionPath;
 use crate::clip::positions::{PositionRule, resample_positions};
 use crate::clip::resnet::ResNet;
 use crate::clip::vit::Transformer;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, PlanBuilder, Tensor, Value};
-use crate::reference::Projection;
+use crate::ops::Related;
 use crate::shape::DType;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-
-/// How the last blocks are changed; plain CLIP is [`VisionPath::ORDINARY`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct VisionPath {
-    /// How many of the last blocks are changed, K; more than there are means all.
-    pub blocks: u32,
-    /// What plays P and Q in softmax(P Q^T) V there; `None`: the identity, each token keeps its own value.
-    pub attention: Option<(Projection, Projection)>,
-    /// Two streams: attention always reads the ordinary one, its output accumulates in a second one.
-    pub dual: bool,
-    /// Add the stream's previous value (single stream; a second stream always accumulates).
-    pub residual: bool,
-    /// Run the MLP behind the attention (single stream; a second stream never does).
-    pub mlp: bool,
-    /// Take the class row from the ordinary stream (dual only).
-    pub ordinary_class_row: bool,
-    /// What happens in a ResNet instead, which has one attention, in its pool; `None`: the method means nothing there.
-    pub pool: Option<PoolPath>,
-}
-
-/// How a ResNet's attention pool is changed. All rows come out, projected; a transformer ignores it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PoolPath {
-    /// What plays P and Q in softmax(P Q^T) V; `None`: the identity, each token keeps its own value.
-    pub attention: Option<(Projection, Projection)>,
-    /// What dot products of [unit values](Projection::UnitValue) are multiplied by, beside size^-0.5.
-    pub sharpness: f32,
-    /// Take the class row from the ordinary attention.
-    pub ordinary_class_row: bool,
-}
-
-impl PoolPath {
-    /// Plain CLIP, every token projected.
-    pub const ORDINARY: PoolPath =
-        PoolPath { attention: Some((Projection::Query, Projection::Key)), sharpness: 1.0, ordinary_class_row: false };
-}
-
-impl VisionPath {
-    /// Plain CLIP, every token projected.
-    pub const ORDINARY: VisionPath = VisionPath {
-        blocks: 0,
-        attention: None,
-        dual: false,
-        residual: true,
-        mlp: true,
-        ordinary_class_row: false,
-        pool: Some(PoolPath::ORDINARY),
-    };
-}
 
 /// Weights of the vision tower on the GPU.
 #[derive(Debug)]
@@ -85,12 +37,20 @@ impl VisionTower {
     }
 
     /// Pixels `[B, 3, H, W]` -> projected tokens `[B (1 + N), D]`, not normalised, class row first in each image.
-    pub fn plan(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, rule: PositionRule, act: DType) -> Result<Value> {
+    /// `mix`: what a first pass found, for a method's `logit_mix`.
+    pub fn plan(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, ends: Ends, mix: Option<Related>) -> Result<Value> {
         b.scope("vision", |b| match self {
-            VisionTower::Transformer(tower) => tower.plan(b, pixels, path, rule, act),
-            VisionTower::ResNet(tower) => tower.plan(b, pixels, path, rule, act),
+            VisionTower::Transformer(tower) => tower.plan(b, pixels, path, ends, mix),
+            VisionTower::ResNet(tower) => tower.plan(b, pixels, path, ends.rule, ends.act),
         })
     }
+}
+
+/// Where positions come from, and how activations are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub rule: PositionRule,
+    pub act: DType,
 }
 
 /// A table of positions and what was resampled from it.

@@ -1,25 +1,28 @@
-//! The vision transformer: patches, blocks (ordinary, changed, or dual), merge, projection.
+//! The vision transformer: patches, the ordinary stream, a method's own, merge, projection. Stages ask for what they need
+//! as if they were alone; a plan recognises what it has already.
 
-use crate::clip::block::{Block, Norm, Single, Streams};
+use crate::clip::block::{Block, Norm, Streams};
 use crate::clip::config::{ClipConfig, TowerConfig};
 use crate::clip::loader::Loader;
-use crate::clip::positions::PositionRule;
-use crate::clip::vision::{Positions, VisionPath, images_and_grid};
-use crate::error::{Error, Result};
+use crate::clip::path::VisionPath;
+use crate::clip::tables::Tables;
+use crate::clip::vision::{Ends, Positions, images_and_grid};
+use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
-use crate::ops::{self, MatmulArgs, Merge, Residual, Tiles};
+use crate::ops::{self, MatmulArgs, Merge, Related, Residual, Tiles};
 use crate::reference::Activation;
-use crate::shape::DType;
+use std::sync::Arc;
 
 /// Weights of a vision transformer on the GPU.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Transformer {
     config: ClipConfig,
     patch_weight: Tensor,
     class_token: Tensor,
-    positions: Positions,
+    positions: Arc<Positions>,
+    tables: Arc<Tables>,
     ln_pre: Norm,
-    blocks: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
     ln_post: Norm,
     /// `[D, C]`.
     proj: Tensor,
@@ -32,7 +35,8 @@ impl Transformer {
         Ok(Transformer {
             patch_weight: loader.weight("visual.conv1.weight", &[c, 3, p, p])?.reshape(&[c, 3 * p * p])?,
             class_token: loader.vector("visual.class_embedding", c)?,
-            positions: Positions::load(loader, "visual.positional_embedding", config.native_grid)?,
+            positions: Arc::new(Positions::load(loader, "visual.positional_embedding", config.native_grid)?),
+            tables: Arc::default(),
             ln_pre: loader.norm("visual.ln_pre", c, config.eps)?,
             blocks: (0..tower.layers)
                 .map(|i| Block::load(loader, &format!("visual.transformer.resblocks.{i}"), tower, config))
@@ -60,52 +64,27 @@ impl Transformer {
     }
 
     /// Pixels `[B, 3, H, W]` -> projected tokens `[B (1 + N), D]`, not normalised, class row first in each image.
-    pub fn plan(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, rule: PositionRule, act: DType) -> Result<Value> {
-        let (images, grid) = images_and_grid(&self.config, pixels)?;
-        let patch = self.config.patch;
-        let tokens = 1 + grid[0] * grid[1];
-        let rows = images * tokens;
-        let gpu = b.gpu().clone();
-        let tiles = Tiles::equal(&gpu, images, tokens)?;
-        if b.inspecting() {
-            let bare = ops::patch_embed(b, "patch_embed_bare", pixels, patch, &self.patch_weight, None, act)?;
-            b.name(bare, "patch_embed");
+    /// `mix`: what a first pass found, for a method's `logit_mix`.
+    pub fn plan(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, ends: Ends, mix: Option<Related>) -> Result<Value> {
+        if path.activation.is_some() || path.eps.is_some() {
+            let ours = VisionPath { activation: None, eps: None, ..path.clone() };
+            return self.with(path.activation, path.eps).plan(b, pixels, &ours, ends, mix);
         }
-        let positions = self.positions.table(&gpu, grid, self.class_token.shape()[0], rule)?;
-        let embedded = ops::patch_embed(b, "patch_embed", pixels, patch, &self.patch_weight, Some((&self.class_token, &positions)), act)?;
-        b.name(embedded, "embed_with_pos");
-        let mut x = self.ln_pre.apply(b, "ln_pre", embedded)?;
-        b.name(x, "ln_pre");
+        let mut run = self.start(b, pixels, path, ends)?;
+        let tokens = run.tokens;
+        let rows = run.images * tokens;
+        let layers = self.blocks.len();
+        let first_changed = layers - (path.blocks as usize).min(layers);
 
-        let first_changed = self.blocks.len() - (path.blocks as usize).min(self.blocks.len());
-        let mut second: Option<Streams> = None;
-        for (i, block) in self.blocks.iter().enumerate() {
-            b.scope(format!("block.{i}"), |b| {
-                if i < first_changed {
-                    x = block.single(b, x, &tiles, false, Single::ORDINARY)?;
-                } else if path.dual {
-                    let pair = path.attention.ok_or_else(|| Error::Input { what: "a dual method needs an attention pair".into() })?;
-                    let streams = second.unwrap_or(Streams { ordinary: x, new: x, new_row: 0 });
-                    let next = block.dual(b, streams, &tiles, pair)?;
-                    b.name(next.new, "streams");
-                    x = next.ordinary;
-                    second = Some(next);
-                } else {
-                    x = block.single(b, x, &tiles, false, Single { path: path.attention, residual: path.residual, mlp: path.mlp })?;
-                }
-                b.name(x, "ordinary");
-                Ok(())
-            })?;
-        }
-
-        let Norm { gain, bias, eps } = &self.ln_post;
-        let normed = match second {
-            Some(streams) => {
-                let merge = path.ordinary_class_row.then_some(Merge { class_x: streams.ordinary, class_row: 0, tokens });
-                ops::layer_norm(b, "ln_post", streams.new, streams.new_row, rows, gain, bias, *eps, merge)?
-            }
-            None => ops::layer_norm(b, "ln_post", x, 0, rows, gain, bias, *eps, None)?,
+        let (x, first_row, merge) = if path.dual {
+            let streams = self.second_stream(b, &mut run, path, first_changed, mix)?;
+            let merge = path.ordinary_class_row.then_some(Merge { class_x: streams.ordinary, class_row: 0, tokens });
+            (streams.new, streams.new_row, merge)
+        } else {
+            (self.one_stream(b, &mut run, path, first_changed, mix)?, 0, None)
         };
+        let Norm { gain, bias, eps } = &self.ln_post;
+        let normed = ops::layer_norm(b, "ln_post", x, first_row, rows, gain, bias, *eps, merge)?;
         b.name(normed, "after_ln_post");
         let args =
             MatmulArgs { x: normed, x_offset: 0, weight: &self.proj, bias: None, activation: Activation::None, residual: Residual::None };
@@ -113,4 +92,123 @@ impl Transformer {
         b.name(features, "features");
         Ok(features)
     }
+
+    /// The same tower with another activation and epsilon; weights are shared.
+    fn with(&self, activation: Option<Activation>, eps: Option<f32>) -> Transformer {
+        let norm = |norm: &Norm| Norm { eps: eps.unwrap_or(norm.eps), ..norm.clone() };
+        Transformer {
+            ln_pre: norm(&self.ln_pre),
+            blocks: self.blocks.iter().map(|block| block.with(activation, eps)).collect(),
+            ln_post: norm(&self.ln_post),
+            ..self.clone()
+        }
+    }
+
+    /// Patches, positions, first norm: the tokens that enter block 1.
+    fn start(&self, b: &mut PlanBuilder, pixels: Value, path: &VisionPath, ends: Ends) -> Result<Run> {
+        let (images, grid) = images_and_grid(&self.config, pixels)?;
+        let patch = self.config.patch;
+        let tokens = 1 + grid[0] * grid[1];
+        let gpu = b.gpu().clone();
+        let tiles = self.tables.tiles(&gpu, images, tokens, false)?;
+        let changed_tiles = self.tables.tiles(&gpu, images, tokens, path.patches_only)?;
+        if b.inspecting() {
+            let bare = ops::patch_embed(b, "patch_embed_bare", pixels, patch, &self.patch_weight, None, ends.act)?;
+            b.name(bare, "patch_embed");
+        }
+        let positions = self.positions.table(&gpu, grid, self.class_token.shape()[0], ends.rule)?;
+        let tokens_in = Some((&self.class_token, &positions));
+        let embedded = ops::patch_embed(b, "patch_embed", pixels, patch, &self.patch_weight, tokens_in, ends.act)?;
+        b.name(embedded, "embed_with_pos");
+        let x = self.ln_pre.apply(b, "ln_pre", embedded)?;
+        b.name(x, "ln_pre");
+        let window = path.gaussian.map(|sigma| self.tables.window(&gpu, grid, sigma)).transpose()?;
+        Ok(Run { images, grid, tokens, tiles, changed_tiles, window, behind: vec![x] })
+    }
+
+    /// The tokens behind block `block`, numbered from 1 (0: those that enter the first), of plain CLIP.
+    pub(super) fn ordinary(&self, b: &mut PlanBuilder, run: &mut Run, block: usize) -> Result<Value> {
+        while run.behind.len() <= block {
+            let i = run.behind.len() - 1;
+            let x = b.scope(format!("block.{i}"), |b| {
+                let x = self.blocks[i].single(b, run.behind[i], &run.tiles, false)?;
+                b.name(x, "ordinary");
+                Ok(x)
+            })?;
+            run.behind.push(x);
+        }
+        Ok(run.behind[block])
+    }
+
+    /// CLIP Surgery and its kin: the ordinary stream to its end, and one that gains what the changed attention says.
+    fn second_stream(
+        &self,
+        b: &mut PlanBuilder,
+        run: &mut Run,
+        path: &VisionPath,
+        first_changed: usize,
+        mix: Option<Related>,
+    ) -> Result<Streams> {
+        let start = self.ordinary(b, run, first_changed)?;
+        // What the fused block cannot do: several terms, a stream that starts at nothing, sharing.
+        let fused = path.plain().filter(|_| path.residual && !b.keeps_apart());
+        let mut streams = Streams { ordinary: start, new: start, new_row: 0 };
+        let mut new = path.residual.then_some(start);
+        for i in first_changed..self.blocks.len() {
+            let block = &self.blocks[i];
+            if let Some(pair) = fused {
+                b.scope(format!("block.{i}"), |b| {
+                    streams = block.dual(b, streams, &run.tiles, pair)?;
+                    b.name(streams.new, "streams");
+                    b.name(streams.ordinary, "ordinary");
+                    Ok(())
+                })?;
+                continue;
+            }
+            let x = self.ordinary(b, run, i)?;
+            let gained = b.scope(format!("block.{i}"), |b| {
+                let attended = self.attended(b, run, path, i, x, None, mix)?;
+                block.project(b, attended, new)
+            })?;
+            new = Some(gained);
+            streams = Streams { ordinary: self.ordinary(b, run, i + 1)?, new: gained, new_row: 0 };
+        }
+        Ok(streams)
+    }
+
+    /// Methods that change the one stream itself.
+    fn one_stream(
+        &self,
+        b: &mut PlanBuilder,
+        run: &mut Run,
+        path: &VisionPath,
+        first_changed: usize,
+        mix: Option<Related>,
+    ) -> Result<Value> {
+        let mut x = self.ordinary(b, run, first_changed)?;
+        for i in first_changed..self.blocks.len() {
+            x = b.scope(format!("block.{i}"), |b| {
+                let x = self.changed(b, run, path, i, x, mix)?;
+                b.name(x, "ordinary");
+                Ok(x)
+            })?;
+        }
+        Ok(x)
+    }
+}
+
+/// What the stages of one plan share.
+#[derive(Debug)]
+pub(super) struct Run {
+    images: u32,
+    /// Patches, (width, height).
+    pub grid: [u32; 2],
+    /// 1 + N.
+    pub tokens: u32,
+    pub tiles: Tiles,
+    /// Of changed blocks.
+    pub changed_tiles: Tiles,
+    pub window: Option<Tensor>,
+    /// The ordinary stream behind block 0 (what enters the first), 1, ...
+    behind: Vec<Value>,
 }

@@ -1,8 +1,9 @@
 //! The explainer: a model, labels and a method, planned for an image size.
 
 use crate::clip::preprocess::{Image, plan_pixels};
-use crate::clip::{Clip, ImageInput, Labels, SourceKind};
+use crate::clip::{Clip, ImageInput, Labels, LogitMix, SourceKind};
 use crate::error::{Error, Result};
+use crate::explain::feedback::Feedback;
 use crate::explain::method::{Method, Score};
 use crate::explain::pipeline::Pipeline;
 use crate::explain::scores::{ScoreSession, Scores};
@@ -98,11 +99,21 @@ impl Explainer {
             return Err(Error::shape("explain", "pixels", "[B, 3, H, W]", pixels.shape()));
         };
         let grid = self.clip.config().grid([width, height]);
-        let features = self.clip.plan_tokens(b, pixels, &self.method.vision, self.method.positions_for(grid))?;
+        let (path, rule) = (&self.method.vision, self.method.positions_for(grid));
+        let related = match path.logit_mix {
+            None => None,
+            // What the first pass says of the picture goes into the second; all else is the same and done once.
+            Some(LogitMix { threshold, path_rule, .. }) => {
+                let first = self.clip.plan_tokens(b, pixels, path, rule)?;
+                let cosines = b.scope("explain", |b| self.plan_cosines(b, first))?;
+                let feedback = Feedback { threshold, path_rule, ..Feedback::RESCLIP };
+                Some(feedback.plan(b, pixels, cosines, self.clip.config().patch)?.related)
+            }
+        };
+        let features = self.clip.plan_mixed_tokens(b, pixels, path, rule, related)?;
         let tokens = features.shape().rows() / images;
         let planned = b.scope("explain", |b| {
-            let unit = ops::l2_normalize(b, "l2_normalize", features)?;
-            let cosines = ops::similarity(b, "similarity", unit, &self.table)?;
+            let cosines = self.plan_cosines(b, features)?;
             let scores = match self.method.score.surgery() {
                 Some(surgery) => ops::feature_surgery(b, "feature_surgery", cosines, tokens, surgery)?,
                 None => cosines,
@@ -116,6 +127,12 @@ impl Explainer {
             Ok(PlannedMaps { cosines, scores, maps })
         })?;
         Ok((planned, grid))
+    }
+
+    /// Tokens `[B (1 + N), D]` -> their cosines with the labels.
+    fn plan_cosines(&self, b: &mut PlanBuilder, features: Value) -> Result<Value> {
+        let unit = ops::l2_normalize(b, "l2_normalize", features)?;
+        ops::similarity(b, "similarity", unit, &self.table)
     }
 
     /// From images to scores and maps of the grid. The image's own size enters only through the resize.

@@ -1,6 +1,6 @@
 //! Every method as a value of plain data. A user's own is a struct literal, not a new code path.
 
-use crate::clip::{ClipConfig, PoolPath, PositionRule, VisionConfig, VisionPath};
+use crate::clip::{ClipConfig, PoolPath, PositionRule, Term, VisionConfig, VisionPath};
 use crate::error::{Error, Result};
 use crate::ops::Surgery;
 use crate::reference::Projection;
@@ -40,12 +40,12 @@ pub struct Method {
 
 const DUAL_VALUE_VALUE: VisionPath = VisionPath {
     blocks: 6,
-    attention: Some((Projection::Value, Projection::Value)),
     dual: true,
-    residual: true,
+    terms: Cow::Borrowed(&[Term::of(Projection::Value, Projection::Value)]),
     mlp: false,
     ordinary_class_row: true,
     pool: Some(POOL_VALUE_VALUE),
+    ..VisionPath::ORDINARY
 };
 
 /// What the published code does to a ResNet: q, k and v of all rows are v, of the class row too.
@@ -72,12 +72,11 @@ impl Method {
         about: Cow::Borrowed("values of the last block, no residual, no MLP (arXiv 2112.01071)"),
         vision: VisionPath {
             blocks: 1,
-            attention: None,
-            dual: false,
+            terms: Cow::Borrowed(&[]),
             residual: false,
             mlp: false,
-            ordinary_class_row: false,
             pool: Some(PoolPath { attention: None, ..PoolPath::ORDINARY }),
+            ..VisionPath::ORDINARY
         },
         score: Score::Cosine,
         positions: PositionRule::Bicubic,
@@ -126,8 +125,17 @@ impl Method {
         Method::SURGERY_ONE_LABEL,
         Method::SURGERY_ARCHITECTURE,
         Method::SURGERY_RESNET_INTENDED,
-        Method::MASK_CLIP,
         Method::CLIP,
+        Method::MASK_CLIP,
+        Method::MASK_CLIP_REPOSITORY,
+        Method::SCLIP,
+        Method::GEM,
+        Method::CLEAR_CLIP,
+        Method::NACLIP,
+        Method::CLIPTRASE,
+        Method::RESCLIP,
+        Method::SC_CLIP,
+        Method::ITACLIP,
     ];
 
     /// The preset of this name.
@@ -147,32 +155,17 @@ impl Method {
     /// [`Error::Method`] names the knob.
     pub fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::Method { name: self.name.to_string(), what: what.to_owned() });
-        if self.vision.dual && self.vision.attention.is_none() {
-            return wrong("a dual method needs an attention pair: the identity has no second stream to compute");
-        }
-        if self.vision.dual && self.vision.blocks == 0 {
-            return wrong("dual with 0 blocks: there is no second stream; set dual to false");
-        }
-        if self.vision.ordinary_class_row && !self.vision.dual {
-            return wrong("ordinary_class_row needs dual: there is only one stream to take it from");
-        }
-        let unit = |pair: Option<(Projection, Projection)>| pair.is_some_and(|(p, q)| [p, q].contains(&Projection::UnitValue));
-        if unit(self.vision.attention) {
-            return wrong("unit values are for the attention pool of a ResNet (pool.attention), not for transformer blocks");
-        }
-        if let Some(pool) = self.vision.pool {
-            if !(pool.sharpness.is_finite() && pool.sharpness > 0.0) {
-                return wrong("pool.sharpness must be a positive number");
-            }
-            if pool.sharpness != 1.0 && !unit(pool.attention) {
-                return wrong("pool.sharpness other than 1 needs unit values in pool.attention");
-            }
-            if pool.ordinary_class_row && pool.attention.is_none() {
-                return wrong("pool.ordinary_class_row needs pool.attention: the identity has no second row to take");
-            }
+        if let Some(what) = self.vision.contradiction() {
+            return wrong(&what);
         }
         match self.score {
             Score::LabelSet { sharpness, .. } if !sharpness.is_finite() => wrong("sharpness must be a finite number"),
+            Score::LabelSet { .. } if self.vision.patches_only => {
+                wrong("label-set surgery weights labels by the class row, and with patches_only there is none; take score cosine")
+            }
+            Score::EmptyText if self.vision.logit_mix.is_some() => {
+                wrong("logit_mix asks which name each pixel has, and the empty text is none; take score cosine")
+            }
             _ => Ok(()),
         }
     }
@@ -183,13 +176,14 @@ impl Method {
     /// [`Error::Method`]: the model is a ResNet and the method knows transformer blocks only.
     pub fn check_for(&self, config: &ClipConfig) -> Result<()> {
         self.check()?;
-        match config.vision {
-            VisionConfig::ResNet(_) if self.vision.pool.is_none() => Err(Error::Method {
-                name: self.name.to_string(),
-                what: "it changes transformer blocks, and this model is a ResNet, which has none; take surgery, maskclip or clip".into(),
-            }),
-            _ => Ok(()),
-        }
+        let what = match config.vision {
+            VisionConfig::ResNet(_) if self.vision.pool.is_none() => {
+                Some("it changes transformer blocks, and this model is a ResNet, which has none; take surgery, maskclip or clip".into())
+            }
+            VisionConfig::ResNet(_) => None,
+            VisionConfig::Transformer(tower) => self.vision.too_deep_for(tower.layers),
+        };
+        what.map_or(Ok(()), |what| Err(Error::Method { name: self.name.to_string(), what }))
     }
 
     /// The method for this many labels. With a single one label-set surgery is identically zero, so it becomes the
@@ -244,7 +238,8 @@ mod tests {
         assert!(refused(PoolPath { sharpness: 8.0, ..PoolPath::ORDINARY }, "unit values"));
         assert!(refused(PoolPath { sharpness: f32::NAN, ..POOL_UNIT_VALUES }, "positive"));
         assert!(refused(PoolPath { attention: None, ordinary_class_row: true, ..PoolPath::ORDINARY }, "pool.attention"));
-        let blocks = VisionPath { attention: POOL_UNIT_VALUES.attention, blocks: 1, ..VisionPath::ORDINARY };
+        let unit = Term::of(Projection::UnitValue, Projection::UnitValue);
+        let blocks = VisionPath { terms: vec![unit].into(), blocks: 1, ..VisionPath::ORDINARY };
         assert!(Method { vision: blocks, ..Method::CLIP }.check().unwrap_err().to_string().contains("transformer blocks"));
     }
 

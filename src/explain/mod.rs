@@ -7,6 +7,7 @@ pub mod method;
 mod peak;
 mod pipeline;
 pub mod points;
+mod presets;
 pub mod recognize;
 pub mod render;
 pub mod scores;

@@ -8,10 +8,11 @@ use crate::gpu::kernel::{Binding, Kernel, Pipeline};
 use crate::gpu::plan::{Bound, Memory, Plan, Step};
 use crate::gpu::tensor::Tensor;
 use crate::shape::{DType, Shape};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A value inside a plan that is being built: shape, element type, and an identity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value {
     id: usize,
     shape: Shape,
@@ -68,6 +69,31 @@ struct ValueInfo {
     first: Option<usize>,
     last: usize,
     kept: bool,
+    /// Written by several steps, each time on top of what is there.
+    state: bool,
+    /// How many steps have written it: what a step reads is a value *and* how far it is.
+    writes: u32,
+    /// The value that holds the same, where its step had been pushed before.
+    same_as: Option<usize>,
+}
+
+/// What makes two steps the same: with equal keys they leave equal results, so the second is not pushed.
+#[derive(PartialEq, Eq, Hash)]
+struct StepKey {
+    kernel: &'static str,
+    storage: (DType, DType),
+    constants: Vec<(&'static str, u32)>,
+    params: Vec<u8>,
+    workgroups: [u32; 3],
+    inputs: Vec<InputKey>,
+    outputs: Vec<(Shape, DType)>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum InputKey {
+    Value { id: usize, writes: u32 },
+    Buffer(wgpu::Buffer),
+    SourceTexture(usize),
 }
 
 struct Draft {
@@ -79,6 +105,7 @@ struct Draft {
     workgroups: [u32; 3],
     flops: u64,
     bytes: u64,
+    uses: u32,
 }
 
 enum DraftOperand {
@@ -95,6 +122,8 @@ pub struct PlanBuilder {
     source: SourceKind,
     names: Vec<(String, Value)>,
     inspect: bool,
+    pushed: HashMap<StepKey, (usize, Vec<usize>)>,
+    apart: bool,
 }
 
 impl PlanBuilder {
@@ -108,7 +137,21 @@ impl PlanBuilder {
             source: SourceKind::None,
             names: Vec::new(),
             inspect: false,
+            pushed: HashMap::new(),
+            apart: false,
         }
+    }
+
+    /// For plans of several methods: stages keep apart what another method may want as well, instead of fusing it with
+    /// what only they need. A step that was pushed before is never pushed again, in any plan.
+    pub fn keep_apart(mut self, on: bool) -> PlanBuilder {
+        self.apart = on;
+        self
+    }
+
+    /// True if stages should not fuse what another method may share.
+    pub fn keeps_apart(&self) -> bool {
+        self.apart
     }
 
     /// Keeps every value that is [named](PlanBuilder::name), for inspection and golden tests. Costs memory.
@@ -146,7 +189,13 @@ impl PlanBuilder {
 
     /// Protects a value until the end of the plan: an output.
     pub fn keep(&mut self, value: Value) {
-        self.values[value.id].kept = true;
+        let id = self.id(value);
+        self.values[id].kept = true;
+    }
+
+    /// Where a value really is: an earlier one holds it if its step had been pushed before.
+    fn id(&self, value: Value) -> usize {
+        self.values[value.id].same_as.unwrap_or(value.id)
     }
 
     /// A value to be written by a later step.
@@ -157,6 +206,16 @@ impl PlanBuilder {
         let shape = Shape::new(dims)?;
         self.gpu.caps.check_binding(&self.label(&format!("value {shape}")), shape.elements() * dtype.bytes())?;
         Ok(self.add_value(shape, dtype, Origin::Temp))
+    }
+
+    /// A value that several steps write, each on top of what the one before left.
+    ///
+    /// # Errors
+    /// As [`PlanBuilder::value`].
+    pub fn state(&mut self, dims: &[u32], dtype: DType) -> Result<Value> {
+        let value = self.value(dims, dtype)?;
+        self.values[value.id].state = true;
+        Ok(value)
     }
 
     /// A tensor that outlives the plan, as a value: read it, or let a step write into it.
@@ -193,7 +252,7 @@ impl PlanBuilder {
 
     fn add_value(&mut self, shape: Shape, dtype: DType, origin: Origin) -> Value {
         let value = Value { id: self.values.len(), shape, dtype };
-        self.values.push(ValueInfo { value, origin, first: None, last: 0, kept: false });
+        self.values.push(ValueInfo { value, origin, first: None, last: 0, kept: false, state: false, writes: 0, same_as: None });
         value
     }
 
@@ -225,23 +284,40 @@ impl PlanBuilder {
             .kernel
             .variant(d.act, d.weight)
             .ok_or_else(|| fail(format!("no variant for activations {} and weights {}", d.act, d.weight)))?;
+        let key = self.key(&d);
+        if let Some((step, outputs)) = key.as_ref().and_then(|key| self.pushed.get(key)) {
+            self.steps[*step].uses += 1;
+            for (value, &output) in written(&d).zip(outputs) {
+                self.values[value.id].same_as = Some(output);
+            }
+            return Ok(());
+        }
         let pipeline = self.gpu.pipelines.get(&self.gpu.device, d.kernel, variant, &d.constants.to_vec())?;
         let index = self.steps.len();
+        if let Some(key) = key {
+            let outputs = written(&d).map(|value| value.id).collect();
+            self.pushed.insert(key, (index, outputs));
+        }
         let mut operands = Vec::with_capacity(d.args.len());
         let mut bytes = 0;
         for (arg, binding) in d.args.iter().zip(&d.kernel.bindings[1..]) {
             operands.push(match *arg {
                 Arg::Value(value) => {
-                    let info = &mut self.values[value.id];
+                    let id = self.id(value);
+                    let info = &mut self.values[id];
                     bytes += value.shape.elements() * value.dtype.bytes();
                     info.last = index;
                     if *binding == Binding::Write {
+                        if info.writes > 0 && !info.state && matches!(info.origin, Origin::Temp) {
+                            return Err(fail(format!("writes a value {} that another step wrote", value.shape)));
+                        }
                         info.first.get_or_insert(index);
+                        info.writes += 1;
                     } else if info.first.is_none() && matches!(info.origin, Origin::Temp) {
                         return Err(fail(format!("reads a value {} that no step wrote", value.shape)));
                     }
                     match &info.origin {
-                        Origin::Temp => DraftOperand::Value(value.id),
+                        Origin::Temp => DraftOperand::Value(id),
                         Origin::Source => DraftOperand::Ready(Operand::SourceBuffer(value.shape.elements() * value.dtype.bytes())),
                         Origin::External(tensor) => DraftOperand::Ready(Operand::Buffer(tensor.clone())),
                     }
@@ -263,8 +339,41 @@ impl PlanBuilder {
             workgroups: d.workgroups,
             flops: d.flops,
             bytes,
+            uses: 1,
         });
         Ok(())
+    }
+
+    /// What makes a step the same as another; `None` if it does more than fill fresh values of this plan.
+    fn key<P: bytemuck::Pod>(&self, d: &Dispatch<'_, P>) -> Option<StepKey> {
+        let (mut inputs, mut outputs) = (Vec::with_capacity(d.args.len()), Vec::new());
+        for (arg, binding) in d.args.iter().zip(&d.kernel.bindings[1..]) {
+            match *arg {
+                Arg::Value(value) if *binding == Binding::Write => {
+                    if self.values[value.id].state || !matches!(self.values[value.id].origin, Origin::Temp) {
+                        return None;
+                    }
+                    outputs.push((value.shape, value.dtype));
+                }
+                Arg::Value(value) => {
+                    let id = self.id(value);
+                    inputs.push(InputKey::Value { id, writes: self.values[id].writes });
+                }
+                Arg::Tensor(_) if *binding == Binding::Write => return None,
+                Arg::Tensor(tensor) => inputs.push(InputKey::Buffer(tensor.buffer().clone())),
+                Arg::SourceTexture(n) => inputs.push(InputKey::SourceTexture(n)),
+                Arg::Target(_) => return None,
+            }
+        }
+        Some(StepKey {
+            kernel: d.kernel.name,
+            storage: (d.act, d.weight),
+            constants: d.constants.to_vec(),
+            params: bytemuck::bytes_of(&d.params).to_vec(),
+            workgroups: d.workgroups,
+            inputs,
+            outputs,
+        })
     }
 
     /// Assigns slots, makes buffers and bind groups. `outputs` turns kept values into tensors; `named` holds what an
@@ -288,6 +397,11 @@ impl PlanBuilder {
         let mut tensors: Vec<Option<Tensor>> = vec![None; self.values.len()];
         for (v, &slot) in temps.iter().zip(&slots.of) {
             tensors[v.value.id] = Some(Tensor::new(buffers[slot].clone(), v.value.shape, v.value.dtype));
+        }
+        for v in &self.values {
+            if let Some(same) = v.same_as {
+                tensors[v.value.id] = tensors[same].clone();
+            }
         }
 
         let alignment = self.gpu.caps.uniform_alignment.max(16);
@@ -331,6 +445,7 @@ impl PlanBuilder {
                 workgroups: draft.workgroups,
                 flops: draft.flops,
                 bytes: draft.bytes,
+                uses: draft.uses,
                 pipeline: draft.pipeline,
                 bound,
                 params_offset: offset,
@@ -372,6 +487,14 @@ impl Resolved {
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         self.names.iter().map(|(name, value)| Ok((name.clone(), self.tensor(*value)?))).collect()
     }
+}
+
+/// The values that a step fills, in the order of its bindings.
+fn written<'a, P>(d: &'a Dispatch<'_, P>) -> impl Iterator<Item = Value> + 'a {
+    d.args.iter().zip(&d.kernel.bindings[1..]).filter_map(|(arg, binding)| match *arg {
+        Arg::Value(value) if *binding == Binding::Write => Some(value),
+        _ => None,
+    })
 }
 
 fn params_buffer(gpu: &Gpu, blob: &[u8]) -> Result<wgpu::Buffer> {

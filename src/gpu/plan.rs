@@ -32,6 +32,8 @@ pub struct Step {
     pub flops: u64,
     /// Bytes of its operands, each counted once.
     pub bytes: u64,
+    /// How many times it was asked for while the plan was built: more than once if several methods share it.
+    pub uses: u32,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) bound: Bound,
     pub(super) params_offset: u64,

@@ -88,7 +88,7 @@ pub fn overlay_texture(b: &mut PlanBuilder, name: &str, maps: Value, plane: u32,
 /// Too large for the device.
 pub fn load_texture(b: &mut PlanBuilder, name: &str, images: u32, size: [u32; 2]) -> Result<Value> {
     b.source_textures(images as usize, size)?;
-    let pixels = b.value(&[images, size[1], size[0]], DType::U32)?;
+    let pixels = b.state(&[images, size[1], size[0]], DType::U32)?;
     let count = size[0] * size[1];
     for i in 0..images {
         let workgroups = fold_threads(b, u64::from(count));

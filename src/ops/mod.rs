@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attention;
+mod attention_maps;
 mod color;
 mod conv;
 mod elementwise;
@@ -13,10 +14,12 @@ mod norm;
 mod outliers;
 mod resize;
 mod segment;
+mod tiles;
 mod trie;
 
 pub use affinity::{affinity_bias, affinity_weights, aggregate, gram, row_mean};
-pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
+pub use attention::{AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_sum};
+pub use attention_maps::{attention_scores, softmax, unit_values};
 pub use color::{load_texture, overlay_maps, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, add, gather_rows};
@@ -28,6 +31,7 @@ pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};
 pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
+pub use tiles::Tiles;
 
 use crate::error::{Error, Result};
 use crate::gpu::{PlanBuilder, Tensor, Value};

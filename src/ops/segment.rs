@@ -195,9 +195,9 @@ impl Winner {
     /// Too large for the device.
     pub fn new(b: &mut PlanBuilder, images: u32, pixels: u32) -> Result<Winner> {
         Ok(Winner {
-            state: b.value(&[images, pixels, 4], DType::F32)?,
-            classes: b.value(&[images, pixels], DType::U32)?,
-            confidence: b.value(&[images, pixels], DType::F32)?,
+            state: b.state(&[images, pixels, 4], DType::F32)?,
+            classes: b.state(&[images, pixels], DType::U32)?,
+            confidence: b.state(&[images, pixels], DType::F32)?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{Output, Random, Tolerance, run, sum_of, upload};
 use crate::{ACTS, Case, ROWS};
-use lancet::ops::{self, AttentionArgs, Tiles};
+use lancet::ops::{self, AttentionArgs, AttentionSum, Bias, Tiles, WeightedPair};
 use lancet::reference::{self, Heads, Projection, Segment};
 use lancet::shape::DType;
 
@@ -48,7 +48,7 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
     let tiles = Tiles::new(case.rig.engine.gpu(), &segments, tokens).expect("tiles");
     let got = run(case.rig, |b| {
         let qkv = b.import(&tensor);
-        ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, causal: r.causal, paths: r.paths })
+        ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths })
     });
     let want: Vec<f32> = r.paths.iter().flat_map(|&path| reference::attention(&qkv, &segments, r.heads, scale, r.causal, path)).collect();
     let what = format!(
@@ -86,6 +86,8 @@ pub fn attention(case: &Case) {
     }
     trie(case);
     unit_values(case);
+    sums(case);
+    capped(case);
     // Scores far from zero: later keys outweigh all before, and most probabilities vanish.
     check(case, &Run { lengths: &[257], spread: 12.0, ..base }, STEEP_ATTENTION);
     check(case, &Run { lengths: &[257], spread: 12.0, paths: &[QK, VV], ..base }, STEEP_ATTENTION);
@@ -118,7 +120,7 @@ fn trie(case: &Case) {
         let tiles = Tiles::trie(case.rig.engine.gpu(), ends).expect("tiles");
         let got = run(case.rig, |b| {
             let qkv = b.import(&tensor);
-            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale, causal: true, paths: &[QK] })
+            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] })
         });
         let want = reference::attention_trie(&qkv, ends, heads, scale, QK);
         case.close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
@@ -152,11 +154,119 @@ fn unit_values(case: &Case) {
             let qkv = b.import(&tensor);
             let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
             let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens)?;
-            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, causal: false, paths: &[QK, unit] })
+            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, cap: None, causal: false, paths: &[QK, unit] })
         });
         let want: Vec<f32> =
             [QK, unit].iter().flat_map(|&path| reference::attention(&qkv, &segments(&[tokens]), heads, 0.5, false, path)).collect();
         case.close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+    }
+}
+
+/// Weighted sums: one term and two, P, Q and V of different matrices, biases of all kinds, on top of what is there.
+fn sums(case: &Case) {
+    let heads = Heads { heads: 2, size: 64 };
+    let width = 128usize;
+    let gpu = case.rig.engine.gpu();
+    for (tokens, images, patches) in [(1u32, 1u32, false), (7, 2, true), (50, 2, false), (77, 1, true), (197, 2, true), (257, 1, false)] {
+        for act in ACTS {
+            let rows = images * tokens;
+            let mut random = Random::new(u64::from(rows));
+            let mut data = |columns: usize| random.floats(rows as usize * columns * width, 2.0, act);
+            let (source, values, base) = (data(3), data(2), data(1));
+            let len = if patches { tokens - 1 } else { tokens } as usize;
+            let stride = len.next_multiple_of(4);
+            let mut padded = |matrices: usize| -> Vec<f32> {
+                let mut bias = random.floats(matrices * len * stride, 2.0, DType::F32);
+                // Forbidden pairs, but never a token and itself; padding that must not be read as a key.
+                bias.iter_mut().enumerate().filter(|(i, _)| i % 5 == 0 && i / stride % len != i % stride).for_each(|(_, x)| *x = -1e30);
+                bias.iter_mut().enumerate().filter(|(i, _)| i % stride >= len).for_each(|(_, x)| *x = 1e30);
+                bias
+            };
+            let (shared, each) = (padded(1), padded(images as usize));
+            let put = |dims: &[u32], data: &[f32], act| upload(case.rig, dims, act, data);
+            let w = width as u32;
+            let tensors = [put(&[rows, 3 * w], &source, act), put(&[rows, 2 * w], &values, act), put(&[rows, w], &base, act)];
+            let (l, s) = (len as u32, stride as u32);
+            let biases = [put(&[l, s], &shared, DType::F32), put(&[images, l, s], &each, DType::F32)];
+            let tiles = if patches { Tiles::patches(gpu, images, tokens) } else { Tiles::equal(gpu, images, tokens) }.expect("tiles");
+            let term = |columns, weight| WeightedPair { columns, weight };
+            let table = [
+                (&[term((0, 1), 1.0)][..], 0.125, 0, false),
+                (&[term((0, 0), 1.0), term((1, 1), 1.0)], 0.125, 1, true),
+                (&[term((2, 2), 0.5), term((0, 1), -1.5)], 0.3, 2, true),
+                (&[term((1, 1), 2.0)], 0.0, 2, false),
+            ];
+            for (terms, scale, kind, based) in table {
+                let got = run(case.rig, |b| {
+                    let [source, values, base] = [0, 1, 2].map(|i| b.import(&tensors[i]));
+                    let bias = match kind {
+                        0 => None,
+                        1 => Some(Bias::Shared(&biases[0])),
+                        _ => Some(Bias::Each(b.import(&biases[1]))),
+                    };
+                    let base = based.then_some(base);
+                    ops::attention_sum(
+                        b,
+                        "y",
+                        AttentionSum { source, terms, values, value_column: 1, tiles: &tiles, heads, scale, bias, base },
+                    )
+                });
+                let bias = [None, Some((&shared[..], stride)), Some((&each[..], stride))][kind];
+                let columns = |i: usize| values.chunks(2 * width).flat_map(|row| row[i * width..][..width].to_vec()).collect::<Vec<_>>();
+                let mut segments = segments(&vec![tokens; images as usize]);
+                if patches {
+                    segments.iter_mut().for_each(|s| *s = Segment { start: s.start + 1, len: s.len - 1 });
+                }
+                let want: Vec<_> = terms
+                    .iter()
+                    .map(|t| {
+                        let columns = (t.columns.0 as usize, t.columns.1 as usize);
+                        reference::SumTerm { source: &source, columns, weight: t.weight, scale, bias }
+                    })
+                    .collect();
+                let mut want = reference::attention_sum(&want, &columns(1), &segments, heads);
+                if patches {
+                    // The class token alone: its own value, by every term.
+                    let total: f32 = terms.iter().map(|t| t.weight).sum();
+                    for image in 0..images as usize {
+                        let row = image * tokens as usize;
+                        (0..width).for_each(|c| want[row * width + c] = total * values[row * 2 * width + width + c]);
+                    }
+                }
+                if based {
+                    want.iter_mut().zip(&base).for_each(|(w, b)| *w += b);
+                }
+                case.close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
+            }
+        }
+    }
+}
+
+/// Scores squashed by a hyperbolic tangent, also far out, where some drivers' own is not a number.
+fn capped(case: &Case) {
+    let (tokens, heads) = (77u32, Heads { heads: 2, size: 48 });
+    for (scale, cap) in [(0.14, 30.0), (40.0, 2.0)] {
+        let qkv = Random::new(8).floats((tokens * 3 * 96) as usize, 3.0, DType::F32);
+        let tensor = upload(case.rig, &[tokens, 3 * 96], DType::F32, &qkv);
+        let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens).expect("tiles");
+        let got = run(case.rig, |b| {
+            let qkv = b.import(&tensor);
+            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: Some(cap), causal: false, paths: &[QK] })
+        });
+        let scores = reference::attention_scores(&qkv, &segments(&[tokens]), heads, scale, false, QK);
+        let capped: Vec<f32> = scores.iter().map(|&s| cap * (s / cap).tanh()).collect();
+        // Given as a bias, one head at a time.
+        let square = (tokens * tokens) as usize;
+        let values: Vec<f32> = qkv.chunks(288).flat_map(|row| row[192..].to_vec()).collect();
+        let mut want = vec![0.0; values.len()];
+        for (head, scores) in capped.chunks(square).enumerate() {
+            let bias = Some((scores, tokens as usize));
+            let term = reference::SumTerm { source: &qkv, columns: (0, 0), weight: 1.0, scale: 0.0, bias };
+            let all = reference::attention_sum(&[term], &values, &segments(&[tokens]), heads);
+            let columns = head * 48..(head + 1) * 48;
+            (0..tokens as usize).for_each(|t| want[t * 96..][columns.clone()].copy_from_slice(&all[t * 96..][columns.clone()]));
+        }
+        case.close(&format!("scores capped at {cap}"), &got, &want, ATTENTION);
     }
 }
 

@@ -43,7 +43,7 @@ impl Block {
         let attended = ops::attention(
             b,
             "attention",
-            AttentionArgs { qkv, tiles: &self.tiles, heads: HEADS, scale: 0.14, causal: false, paths: &[QK] },
+            AttentionArgs { qkv, tiles: &self.tiles, heads: HEADS, scale: 0.14, cap: None, causal: false, paths: &[QK] },
         )?;
         ops::matmul(b, "out", args(attended, projection, Residual::Whole(x)))
     }
@@ -85,6 +85,28 @@ fn one_plan_recorded_twice_in_one_submit_gives_the_same_bits() {
 }
 
 #[test]
+fn what_was_pushed_before_is_not_pushed_again() {
+    let rig = default_rig();
+    let block = Block::new(rig);
+    let [x, gain, bias, ..] = &block.tensors;
+    let mut plan = plan(rig, |b| {
+        let x = b.import(x);
+        let norm = |b: &mut PlanBuilder, eps| ops::layer_norm(b, "norm", x, 0, TOKENS as u32, gain, bias, eps, None);
+        let (first, second, other) = (norm(b, 1e-5)?, norm(b, 1e-5)?, norm(b, 1e-3)?);
+        // What follows from equals is equal; another eps is not.
+        let [first, second, other] = [first, second, other].map(|x| ops::l2_normalize(b, "unit", x));
+        let outputs = [first?, second?, other?];
+        outputs.iter().for_each(|&v| b.keep(v));
+        Ok(outputs[1])
+    });
+    let steps: Vec<_> = plan.steps().iter().map(|s| (s.kernel, s.uses)).collect();
+    assert_eq!(steps, [("layer_norm", 2), ("layer_norm", 1), ("l2_normalize", 2), ("l2_normalize", 1)]);
+    let got = record_and_read(rig, &mut plan, Source::None, 1).remove(0);
+    let want = reference::l2_normalize(&reference::layer_norm(&block.x, &block.weights[0], &block.weights[1], 1e-5), WIDTH);
+    crate::common::assert_close("a shared step", &got, &want, sum_of(WIDTH, 1.0));
+}
+
+#[test]
 fn pipelines_are_compiled_once() {
     let rig = default_rig();
     let block = Block::new(rig);
@@ -111,7 +133,11 @@ fn shapes_that_do_not_fit_are_refused() {
     let heads = |b: &mut PlanBuilder, heads, size, paths: &[(Projection, Projection)]| {
         let tiles = Tiles::equal(b.gpu(), 1, 2)?;
         let qkv = b.import(&x);
-        ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: Heads { heads, size }, scale: 1.0, causal: false, paths })
+        ops::attention(
+            b,
+            "y",
+            AttentionArgs { qkv, tiles: &tiles, heads: Heads { heads, size }, scale: 1.0, cap: None, causal: false, paths },
+        )
     };
     let conv = |b: &mut PlanBuilder, size| {
         let x = Map { value: b.import(&x), images: 1, size };

@@ -5,6 +5,7 @@
 mod cases;
 mod converted;
 mod golden;
+mod methods;
 mod points;
 mod published;
 mod resnet;
@@ -44,6 +45,17 @@ fn positions() {
         published::positions(&Golden::open()).unwrap();
     } else {
         println!("LANCET_GOLDEN is not set: resampled positions not compared");
+    }
+}
+
+#[test]
+fn methods() {
+    // The subset has no file of the other methods.
+    if Golden::is_full() {
+        let count = methods::features(&Golden::open()).unwrap();
+        println!("{count} cases of other methods hold");
+    } else {
+        println!("LANCET_GOLDEN is not set: the other methods not compared");
     }
 }
 
