@@ -4,6 +4,7 @@
 
 mod cases;
 mod converted;
+mod dense;
 mod golden;
 mod methods;
 mod points;
@@ -103,6 +104,9 @@ fn same_entity() {
         same_entity::published(&Golden::open()).unwrap();
     } else {
         println!("LANCET_GOLDEN is not set: windows of attention and what a first pass says of pairs not compared");
+fn outliers_and_repair() {
+        dense::outliers_and_repair(&Golden::open()).unwrap();
+        println!("LANCET_GOLDEN is not set: outliers and their repair not compared");
     }
 }
 

@@ -14,7 +14,7 @@ const INPUT: [u32; 2] = [200, 150];
 const OUTPUT: [u32; 2] = [61, 45];
 const CLASS_OF_NAME: [u32; 9] = [0, 0, 0, 1, 1, 2, 3, 4, 4];
 
-fn run(engine: &Engine, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) -> Tensor {
+pub fn run(engine: &Engine, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) -> Tensor {
     let mut b = PlanBuilder::new(engine.gpu());
     let y = build(&mut b).unwrap();
     b.keep(y);
@@ -27,18 +27,18 @@ fn run(engine: &Engine, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) -
     })
 }
 
-fn bytes(engine: &Engine, tensor: &Tensor) -> Vec<u8> {
+pub fn bytes(engine: &Engine, tensor: &Tensor) -> Vec<u8> {
     let mut encoder = engine.gpu().device.create_command_encoder(&Default::default());
     let pending = tensor.read(engine.gpu(), &mut encoder).unwrap();
     engine.gpu().submit(encoder).unwrap();
     pollster::block_on(pending.bytes()).unwrap()
 }
 
-fn values(engine: &Engine, tensor: &Tensor) -> Vec<f32> {
+pub fn values(engine: &Engine, tensor: &Tensor) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(&bytes(engine, tensor))
 }
 
-fn upload(engine: &Engine, dims: &[u32], data: &[f32]) -> Tensor {
+pub fn upload(engine: &Engine, dims: &[u32], data: &[f32]) -> Tensor {
     engine.gpu().upload("golden", dims, DType::F32, data).unwrap()
 }
 
