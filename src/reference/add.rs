@@ -17,7 +17,7 @@ pub fn add(x: &[f32], other: &[f32], width: usize, scale: f32, addend: Addend) -
     assert_eq!(x.len(), other.len(), "values of x and of the other");
     let row = |i: usize| match addend {
         Addend::Rows => Some(i),
-        Addend::ClassRow { tokens } => (i % tokens != 0).then_some(i - i % tokens),
+        Addend::ClassRow { tokens } => (!i.is_multiple_of(tokens)).then_some(i - i % tokens),
     };
     let sum = |i: usize| match row(i / width) {
         Some(row) => (f64::from(x[i]) + f64::from(scale) * f64::from(other[row * width + i % width])) as f32,
