@@ -578,6 +578,49 @@ fn stitch(bencher: Bencher, m: Model) {
     });
 }
 
+#[divan::bench(args = MODELS)]
+fn patch_modes(bencher: Bencher, m: Model) {
+    // Blots with noise in them.
+    let classes: Vec<u32> = (0..INPUT * INPUT).map(|i| (i % INPUT / 60 + i / INPUT / 50 * 7 + i % 11 / 10) % LABELS).collect();
+    let classes = engine().gpu().upload("bench", &[1, INPUT * INPUT], DType::U32, &classes).expect("uploading bench data");
+    time(bencher, |b| {
+        let classes = b.import(&classes);
+        ops::patch_modes(b, "patch_modes", classes, [INPUT; 2], m.patch)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn same_entity(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let labels: Vec<u32> = (0..side * side).map(|i| i % side * 3 / side + i / side * 3 / side * 7 + i % 11 / 10).collect();
+    let labels = engine().gpu().upload("bench", &[1, side * side], DType::U32, &labels).expect("uploading bench data");
+    time(bencher, |b| {
+        let labels = b.import(&labels);
+        ops::same_entity(b, "same_entity", labels, [side, side], true)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn blur_rows(bencher: Bencher, m: Model) {
+    let same = tensor(&[1, m.tokens - 1, m.tokens - 1], DType::F32);
+    time(bencher, |b| {
+        let same = b.import(&same);
+        Ok(ops::blur_rows(b, "blur_rows", same, 5.0)?.matrix)
+    });
+}
+
+/// With the blur before it, whose maxima it reads.
+#[divan::bench(args = MODELS)]
+fn logit_bias(bencher: Bencher, m: Model) {
+    let same = tensor(&[1, m.tokens - 1, m.tokens - 1], DType::F32);
+    let window = tensor(&[m.tokens, m.tokens.next_multiple_of(4)], DType::F32);
+    time(bencher, |b| {
+        let same = b.import(&same);
+        let related = ops::blur_rows(b, "blur_rows", same, 5.0)?;
+        ops::logit_bias(b, "logit_bias", related, 1.5, Some(&window))
+    });
+}
+
 // ---- the same for every model ----
 
 /// What pictures of data sets have, pixels, and names in a chunk.

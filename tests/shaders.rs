@@ -136,10 +136,11 @@ macro_rules! params_match {
 }
 
 params_match! {
-    activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool conv3x3 conv_stem ensemble
-    feature_surgery gather_rows gram kth_distance l2_normalize layer_norm load_texture lof matmul mean_norm minmax normalize outliers
-    overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed repair resize_u8 row_mean segment similarity softmax stitch
-    token_embed unit_heads unit_values upsample
+    activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool batches benches beside bias
+    blur_rows conv3x3 conv_stem ensemble feature_surgery feedback gather_rows gram it kth_distance l2_normalize layer_norm
+    load_texture lof logit_bias matmul mean_norm minmax normalize of outliers overlay_maps overlay_texture pads pamr pamr_weights
+    patch_embed patch_modes pool_embed repair resize_u8 row_mean same_entity segment semantic similarity softmax stitch tests the
+    token_embed unit_heads unit_values upsample window
 }
 
 #[test]

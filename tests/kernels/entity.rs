@@ -1,10 +1,14 @@
 //! From classes of pixels to a bias between patches.
 
 use crate::Case;
-use crate::common::{FEW_ROUNDINGS, Random, Tolerance, run, upload, upload_u32};
+use crate::common::{self, FEW_ROUNDINGS, Random, Tolerance, rigs, run, upload, upload_u32};
+use lancet::explain::Feedback;
+use lancet::gpu::{PlanBuilder, Value};
 use lancet::ops;
-use lancet::reference::{self, NO_TOKEN};
+use lancet::reference::{self, NO_TOKEN, Windows};
 use lancet::shape::DType;
+use lancet::{Error, Result};
+use std::borrow::Cow;
 
 pub fn patch_modes(case: &Case) {
     // Images, size, side of a patch, classes.
@@ -120,4 +124,76 @@ pub fn logit_bias(case: &Case) {
         let padding = got.floats().chunks_exact(tokens.next_multiple_of(4)).all(|row| row[tokens..].iter().all(|&v| v == NO_TOKEN));
         assert!(padding, "{}", case.label(&what));
     }
+}
+
+/// Two pictures in one plan, each as the definitions have it alone; patches do not cover the picture.
+#[test]
+fn a_batch_of_feedback_is_each_image_alone() {
+    let ([width, height], side, names, images) = ([50usize, 40usize], 7usize, 5usize, 2usize);
+    let grid = [width / side, height / side];
+    let tokens = 1 + grid[0] * grid[1];
+    let feedback = Feedback { threshold: 0.3, iterations: 3, dilations: Cow::Borrowed(&[1, 4]), ..Feedback::RESCLIP };
+    let pixels = Random::new(5).floats(images * 3 * width * height, 1.0, DType::F32);
+    let cosines = Random::new(6).floats(images * tokens * names, 0.05, DType::F32);
+
+    let whole = Windows { canvas: [width, height], size: [width, height], columns: vec![0], rows: vec![0] };
+    let (mut labels, mut matrices, mut unsure) = (Vec::new(), Vec::new(), 0);
+    for (pixels, cosines) in pixels.chunks_exact(3 * width * height).zip(cosines.chunks_exact(tokens * names)) {
+        let weights = reference::pamr_weights(pixels, [width, height], &[1, 4]);
+        let maps = reference::stitch(cosines, names, grid, &whole, 0..names);
+        let maps = (0..3).fold(maps, |maps, _| reference::pamr(&maps, &weights, [width, height], &[1, 4]));
+        let (classes, confidence) = reference::segment(&maps, width * height, &[0, 1, 2, 3, 4], &[], 40.0, 0.3);
+        unsure += confidence.iter().filter(|&&v| v < 0.3).count();
+        let modes = reference::patch_modes(&classes, [width, height], side);
+        let same = reference::same_entity(&modes, grid, true);
+        matrices.extend(reference::blur_rows(&same, tokens - 1, &reference::gaussian_taps(tokens - 1, 5.0)).0);
+        labels.extend(modes);
+    }
+    assert!(unsure > 100 && labels[..tokens - 1] != labels[tokens - 1..] && labels.contains(&0) && labels.contains(&4));
+
+    for rig in rigs() {
+        let pixels = upload(rig, &[images as u32, 3, height as u32, width as u32], DType::F32, &pixels);
+        let cosines = upload(rig, &[(images * tokens) as u32, names as u32], DType::F32, &cosines);
+        let plan = |b: &mut PlanBuilder| {
+            let (pixels, cosines) = (b.import(&pixels), b.import(&cosines));
+            feedback.plan(b, pixels, cosines, side as u32)
+        };
+        let got = run(rig, |b| Ok(plan(b)?.labels));
+        common::assert_exact("labels", &got.shape, &got.words(), &labels);
+        let got = run(rig, |b| Ok(plan(b)?.related.matrix));
+        common::assert_close("matrix", &got, &matrices, Tolerance { absolute: 1e-7, relative: 5e-6 });
+    }
+}
+
+/// What means nothing is refused, before anything is planned.
+#[test]
+fn feedback_refuses_what_means_nothing() {
+    let rig = common::default_rig();
+    let good = Feedback::RESCLIP;
+    good.check().expect("the published values");
+    for (bad, part) in [
+        (Feedback { logit_scale: 0.0, ..good.clone() }, "logit scale"),
+        (Feedback { logit_scale: f32::NAN, ..good.clone() }, "logit scale"),
+        (Feedback { threshold: 1.5, ..good.clone() }, "threshold"),
+        (Feedback { iterations: 101, ..good.clone() }, "iterations"),
+        (Feedback { dilations: Cow::Borrowed(&[]), ..good.clone() }, "dilations"),
+        (Feedback { sigma: -1.0, ..good.clone() }, "sigma"),
+    ] {
+        let message = bad.check().expect_err("accepted").to_string();
+        assert!(message.contains(part), "no {part} in: {message}");
+    }
+    let refused = |dims: [u32; 4], rows: u32, side: u32, part: &str| {
+        let (pixels, cosines) = (vec![0.0; dims.iter().product::<u32>() as usize], vec![0.0; 3 * rows as usize]);
+        let (pixels, cosines) = (upload(rig, &dims, DType::F32, &pixels), upload(rig, &[rows, 3], DType::F32, &cosines));
+        let mut b = PlanBuilder::new(rig.engine.gpu());
+        let (pixels, cosines): (Value, Value) = (b.import(&pixels), b.import(&cosines));
+        let result: Result<_> = good.plan(&mut b, pixels, cosines, side);
+        let error: Error = result.expect_err("accepted");
+        assert!(error.to_string().contains(part), "no {part} in: {error}");
+    };
+    refused([1, 1, 64, 64], 17, 16, "pixels");
+    refused([1, 3, 64, 64], 16, 16, "cosines");
+    refused([2, 3, 64, 64], 17, 16, "[2 x 17, L]");
+    refused([1, 3, 64, 64], 17, 0, "side");
+    refused([1, 3, 80, 80], 5, 40, "1 to 32");
 }
