@@ -557,6 +557,25 @@ fn minmax(bencher: Bencher, m: Model) {
 }
 
 #[divan::bench(args = MODELS)]
+fn state_scores(bencher: Bencher, m: Model) {
+    let cosines = tensor(&[m.tokens, 2], DType::F32);
+    time(bencher, |b| {
+        let cosines = b.import(&cosines);
+        ops::state_scores(b, "state_scores", cosines, 1.0)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn mean_filter(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let scores = tensor(&[1 + side * side, 2], DType::F32);
+    time(bencher, |b| {
+        let scores = b.import(&scores);
+        ops::mean_filter(b, "mean_filter", scores, [side, side])
+    });
+}
+
+#[divan::bench(args = MODELS)]
 fn upsample(bencher: Bencher, m: Model) {
     let side = INPUT / m.patch;
     let maps = tensor(&[1, side * side], DType::F32);

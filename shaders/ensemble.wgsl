@@ -1,6 +1,6 @@
-// Prompt ensemble: per label the mean of its unit prompt embeddings, made a unit vector again.
+// Prompt ensemble: per label the mean of its prompt embeddings, made a unit vector.
 //
-// x [L M, D] unit rows, label by label -> y [L, D]. One workgroup of 64 per label.
+// x [L M, D], label by label, unit rows (CLIP) or not (AnoVL) -> y [L, D] unit rows. One workgroup of 64 per label.
 //
 // include: common/index.wgsl
 // include: common/reduce.wgsl

@@ -1,4 +1,4 @@
-// Bilinear resize of maps, half-pixel centres, no antialias (also when shrinking), border clamped.
+// Bilinear resize of maps, half-pixel centres or aligned corners, no antialias (also when shrinking), border clamped.
 //
 // maps [P, h, w] -> y [Q, R, W]: planes from `first` on, rows from `first_row` on. One thread per output value.
 //

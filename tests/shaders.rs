@@ -17,7 +17,7 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const TWINLESS: [(&str, &str); 1] = [("load_texture", "the identity")];
 
 /// Values that the ops give to override constants, by name.
-const OVERRIDES: [(&str, &[f64]); 1] = [("TRIE", &[0.0, 1.0])];
+const OVERRIDES: [(&str, &[f64]); 2] = [("CORNERS", &[0.0, 1.0]), ("TRIE", &[0.0, 1.0])];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -3,7 +3,7 @@
 use crate::clip::labels::{LabelCache, Labels};
 use crate::clip::model::{Clip, check_finite};
 use crate::clip::packed::{Packed, batches};
-use crate::clip::templates::Templates;
+use crate::clip::templates::{Average, Templates};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Plan, PlanBuilder, Source, Tensor, Value};
 use crate::ops;
@@ -83,10 +83,21 @@ impl Clip {
     /// # Errors
     /// As [`Clip::plan_text`]; a number of texts that is no multiple of `group`.
     pub fn plan_ensemble(&self, ids: &[Vec<u32>], group: u32) -> Result<Plan<Tensor>> {
+        self.plan_average(ids, group, Average::Unit)
+    }
+
+    /// As [`Clip::plan_ensemble`], averaged as told.
+    ///
+    /// # Errors
+    /// As [`Clip::plan_ensemble`].
+    pub fn plan_average(&self, ids: &[Vec<u32>], group: u32, average: Average) -> Result<Plan<Tensor>> {
         finish(self.gpu(), |b| {
             let features = self.plan_text(b, ids)?;
-            let unit = ops::l2_normalize(b, "l2_normalize", features)?;
-            ops::ensemble(b, "ensemble", unit, group)
+            let rows = match average {
+                Average::Unit => ops::l2_normalize(b, "l2_normalize", features)?,
+                Average::Raw => features,
+            };
+            ops::ensemble(b, "ensemble", rows, group)
         })
     }
 
@@ -113,40 +124,52 @@ impl Clip {
         if names.is_empty() {
             return Err(Error::Input { what: "no labels: name at least one thing to look for".into() });
         }
-        let width = self.config().embed as usize;
         let mut unique: Vec<&str> = Vec::new();
         for name in names.iter().map(String::as_str).chain([""]) {
             if !unique.contains(&name) {
                 unique.push(name);
             }
         }
+        let rows = self.label_rows(&unique, templates, cache, &mut progress).await?;
+        let row = |name: &str| unique.iter().position(|u| *u == name).map(|i| rows[i].clone()).unwrap_or_default();
+        let embeddings: Vec<f32> = names.iter().flat_map(|name| row(name)).collect();
+        Labels::new(names.to_vec(), embeddings, row(""), self.config().embed as usize)
+    }
+
+    /// The embedding of each of `names`, `[D]`, from the cache as far as it is there.
+    pub(crate) async fn label_rows(
+        &self,
+        names: &[&str],
+        templates: &Templates,
+        cache: Option<&LabelCache>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Vec<f32>>> {
+        let width = self.config().embed as usize;
         let key = cache.map(|c| c.key(self, templates)).transpose()?;
         let load = |name: &str| cache.zip(key.as_ref()).and_then(|(c, key)| c.load(key, name, width));
-        let mut found: Vec<Option<Vec<f32>>> = unique.iter().map(|name| load(name)).collect();
-        let missing: Vec<usize> = (0..unique.len()).filter(|&i| found[i].is_none()).collect();
-        let mut done = unique.len() - missing.len();
+        let mut found: Vec<Option<Vec<f32>>> = names.iter().map(|name| load(name)).collect();
+        let missing: Vec<usize> = (0..names.len()).filter(|&i| found[i].is_none()).collect();
+        let mut done = names.len() - missing.len();
         if !missing.is_empty() {
-            let prompts: Vec<String> = missing.iter().flat_map(|&i| templates.fill(unique[i])).collect();
+            let prompts: Vec<String> = missing.iter().flat_map(|&i| templates.fill(names[i])).collect();
             let ids = self.tokenize(&prompts)?;
             let per_label = templates.list().len();
             let mut at = 0;
             for batch in self.text_batches(&ids, per_label) {
-                let rows = self.run_text(self.plan_ensemble(batch, per_label as u32)?).await?;
+                let rows = self.run_text(self.plan_average(batch, per_label as u32, templates.average())?).await?;
                 for row in rows.chunks_exact(width) {
                     let i = missing[at];
                     if let Some((cache, key)) = cache.zip(key.as_ref()) {
-                        cache.store(key, unique[i], row);
+                        cache.store(key, names[i], row);
                     }
                     found[i] = Some(row.to_vec());
                     at += 1;
                     done += 1;
                 }
-                progress(done, unique.len());
+                progress(done, names.len());
             }
         }
-        let row = |name: &str| unique.iter().position(|u| *u == name).and_then(|i| found[i].clone()).unwrap_or_default();
-        let embeddings: Vec<f32> = names.iter().flat_map(|name| row(name)).collect();
-        Labels::new(names.to_vec(), embeddings, row(""), width)
+        Ok(found.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     async fn run_text(&self, mut plan: Plan<Tensor>) -> Result<Vec<f32>> {

@@ -1,6 +1,8 @@
 //! Label embeddings, and their cache on disk.
 
 use crate::clip::model::Clip;
+#[cfg(feature = "cli")]
+use crate::clip::templates::Average;
 use crate::clip::templates::Templates;
 use crate::error::{Error, Result};
 
@@ -80,7 +82,10 @@ impl LabelCache {
     /// Everything that an embedding depends on but the label itself.
     pub(crate) fn key(&self, clip: &Clip, templates: &Templates) -> Result<CacheKey> {
         let mut hash = blake3::Hasher::new();
-        hash.update(b"lancet labels 2");
+        hash.update(match templates.average() {
+            Average::Unit => b"lancet labels 2".as_slice(),
+            Average::Raw => b"lancet labels 2, prompts as they are",
+        });
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_le_bytes());
             hash.update(bytes);

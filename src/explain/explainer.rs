@@ -4,12 +4,12 @@ use crate::clip::preprocess::{Image, plan_pixels};
 use crate::clip::{Clip, ImageInput, Labels, LogitMix, SourceKind};
 use crate::error::{Error, Result};
 use crate::explain::feedback::Feedback;
-use crate::explain::method::{Method, Score};
+use crate::explain::method::{Maps, Method, Score};
 use crate::explain::pipeline::Pipeline;
 use crate::explain::scores::{ScoreSession, Scores};
 use crate::explain::stream::{Explanation, LabelMap, Stream, StreamOptions};
 use crate::gpu::{Memory, Plan, PlanBuilder, Tensor, Value};
-use crate::ops;
+use crate::ops::{self, Resize};
 use crate::shape::DType;
 
 /// Explains images with a model, a set of labels and a method.
@@ -32,7 +32,7 @@ pub struct ScoreOutputs {
     pub cosines: Tensor,
     /// The method's scores, `[B (1 + N), L]`.
     pub scores: Tensor,
-    /// Maps of the grid, `[B, L, N]`, each 0..1.
+    /// Maps of the grid, `[B, L, N]`, each 0..1; on the scores' own scale if the method smooths them.
     pub maps: Tensor,
     /// The grid, (width, height).
     pub grid: [u32; 2],
@@ -59,6 +59,10 @@ impl Explainer {
     pub fn new(clip: &Clip, labels: &Labels, method: &Method) -> Result<Explainer> {
         method.check_for(clip.config())?;
         let (method, notice) = method.for_labels(labels.names().len());
+        if matches!(method.score, Score::States { .. }) && labels.names().len() < 2 {
+            let what = "one label: the probability of the only state is 1 everywhere; name two states or more".into();
+            return Err(Error::Method { name: method.name.to_string(), what });
+        }
         let width = clip.config().embed;
         if labels.width() != width as usize {
             return Err(Error::shape("explain", "labels", format!("embeddings of width {width}"), labels.width()));
@@ -114,11 +118,15 @@ impl Explainer {
         let tokens = features.shape().rows() / images;
         let planned = b.scope("explain", |b| {
             let cosines = self.plan_cosines(b, features)?;
-            let scores = match self.method.score.surgery() {
-                Some(surgery) => ops::feature_surgery(b, "feature_surgery", cosines, tokens, surgery)?,
-                None => cosines,
+            let scores = match (self.method.score, self.method.score.surgery()) {
+                (Score::States { temperature }, _) => ops::state_scores(b, "state_scores", cosines, temperature)?,
+                (_, Some(surgery)) => ops::feature_surgery(b, "feature_surgery", cosines, tokens, surgery)?,
+                (_, None) => cosines,
             };
-            let maps = ops::minmax(b, "minmax", scores, tokens)?;
+            let maps = match self.method.maps {
+                Maps::Stretched => ops::minmax(b, "minmax", scores, tokens)?,
+                Maps::Smoothed => ops::mean_filter(b, "mean_filter", scores, grid)?,
+            };
             b.name(scores, "scores");
             b.name(maps, "maps");
             for value in [cosines, scores, maps] {
@@ -176,7 +184,9 @@ impl Explainer {
         let mut b = PlanBuilder::new(gpu);
         let planned_pixels = plan_pixels(&mut b, input, self.clip.config())?;
         let (planned, grid) = self.plan_maps(&mut b, planned_pixels.pixels)?;
-        let heatmaps = b.scope("heatmaps", |b| ops::upsample(b, "upsample", planned.maps, grid, output))?;
+        let resize = Resize { from: grid, to: output, align: self.method.maps.align() };
+        let planes = input.images * self.labels.names().len() as u32;
+        let heatmaps = b.scope("heatmaps", |b| ops::upsample_aligned(b, "upsample", planned.maps, resize, 0..planes, 0..output[1]))?;
         b.keep(heatmaps);
         let mut views = Vec::new();
         if overlays {

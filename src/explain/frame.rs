@@ -5,7 +5,8 @@ use crate::clip::{ClipConfig, ImageInput, SourceKind};
 use crate::error::Result;
 use crate::explain::peak::Peaks;
 use crate::gpu::{Gpu, Memory, Plan, PlanBuilder, Tensor};
-use crate::ops;
+use crate::ops::{self, Resize};
+use crate::reference::Align;
 use crate::shape::DType;
 use std::sync::Arc;
 
@@ -40,7 +41,15 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// `size` and `model_size` are (width, height).
-    pub fn new(gpu: &Arc<Gpu>, config: &ClipConfig, size: [u32; 2], model_size: [u32; 2], labels: u32, wanted: Wanted) -> Result<Frame> {
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        config: &ClipConfig,
+        size: [u32; 2],
+        model_size: [u32; 2],
+        labels: u32,
+        wanted: Wanted,
+        align: Align,
+    ) -> Result<Frame> {
         let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
         let mut b = PlanBuilder::new(gpu);
         let pixels = plan_pixels(&mut b, &input, config)?.pixels;
@@ -61,16 +70,23 @@ impl Frame {
             for first in (0..labels).step_by(piece as usize) {
                 let planes = first..(first + piece).min(labels);
                 if wanted.overlays {
-                    drawn.push(ops::overlay_maps(b, "overlay_maps", grid_maps, planes.clone(), grid, image)?);
+                    drawn.push(ops::overlay_maps_aligned(b, "overlay_maps", grid_maps, planes.clone(), grid, image, align)?);
                 }
                 if wanted.maps {
-                    drawn.push(ops::upsample_part(b, "upsample", grid_maps, grid, size, planes, 0..size[1])?);
+                    drawn.push(ops::upsample_aligned(
+                        b,
+                        "upsample",
+                        grid_maps,
+                        Resize { from: grid, to: size, align },
+                        planes,
+                        0..size[1],
+                    )?);
                 }
             }
             Ok(drawn)
         })?;
         let draw = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
-        Ok(Frame { size, prepare, grid: maps, draw, piece, steps, peaks: Peaks::new(grid, size) })
+        Ok(Frame { size, prepare, grid: maps, draw, piece, steps, peaks: Peaks::new(grid, size, align) })
     }
 
     /// Bytes of the plans.

@@ -3,7 +3,7 @@
 use crate::clip::{ClipConfig, PoolPath, PositionRule, Term, VisionConfig, VisionPath};
 use crate::error::{Error, Result};
 use crate::ops::Surgery;
-use crate::reference::Projection;
+use crate::reference::{Align, Projection};
 use std::borrow::Cow;
 
 /// How image tokens and labels become scores.
@@ -20,6 +20,30 @@ pub enum Score {
     },
     /// Minus the cosine with the empty string.
     EmptyText,
+    /// The labels are states of one thing: softmax over them of the cosines. Needs two labels or more.
+    States {
+        /// What cosines are divided by; 1 in AnoVL.
+        temperature: f32,
+    },
+}
+
+/// How scores of patches become a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maps {
+    /// Stretched to 0..1 from the weakest patch to the strongest, then resized with half-pixel centres.
+    Stretched,
+    /// Kept on their scale: the mean of 3 x 3 patches, then resized with aligned corners.
+    Smoothed,
+}
+
+impl Maps {
+    /// How maps of the grid are resized.
+    pub fn align(self) -> Align {
+        match self {
+            Maps::Stretched => Align::Centres,
+            Maps::Smoothed => Align::Corners,
+        }
+    }
 }
 
 /// A training-free dense-CLIP method.
@@ -33,6 +57,8 @@ pub struct Method {
     pub vision: VisionPath,
     /// From features to scores.
     pub score: Score,
+    /// From scores to maps.
+    pub maps: Maps,
     /// Positions for square grids other than the trained one; other shapes go by [`PositionRule::Bicubic`] where the
     /// published rule is for squares only.
     pub positions: PositionRule,
@@ -63,6 +89,7 @@ impl Method {
         about: Cow::Borrowed("plain CLIP, every token projected (arXiv 2103.00020)"),
         vision: VisionPath::ORDINARY,
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
     };
 
@@ -79,6 +106,7 @@ impl Method {
             ..VisionPath::ORDINARY
         },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
     };
 
@@ -88,6 +116,7 @@ impl Method {
         about: Cow::Borrowed("CLIP Surgery: v-v second stream, label-set feature surgery (arXiv 2304.05653)"),
         vision: DUAL_VALUE_VALUE,
         score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
+        maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
     };
 
@@ -97,6 +126,7 @@ impl Method {
         about: Cow::Borrowed("CLIP Surgery for single texts: minus the empty string (arXiv 2304.05653)"),
         vision: DUAL_VALUE_VALUE,
         score: Score::EmptyText,
+        maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
     };
 
@@ -106,6 +136,7 @@ impl Method {
         about: Cow::Borrowed("CLIP Surgery without feature surgery (arXiv 2304.05653)"),
         vision: DUAL_VALUE_VALUE,
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
     };
 
@@ -116,6 +147,7 @@ impl Method {
         about: Cow::Borrowed("CLIP Surgery, ResNets as intended: unit values, 8 times sharper (arXiv 2304.05653)"),
         vision: VisionPath { pool: Some(POOL_UNIT_VALUES), ..DUAL_VALUE_VALUE },
         score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
+        maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
     };
 
@@ -166,6 +198,9 @@ impl Method {
             Score::EmptyText if self.vision.logit_mix.is_some() => {
                 wrong("logit_mix asks which name each pixel has, and the empty text is none; take score cosine")
             }
+            Score::States { temperature } if !(temperature.is_finite() && temperature > 0.0) => {
+                wrong("the temperature of states must be a positive number")
+            }
             _ => Ok(()),
         }
     }
@@ -208,10 +243,10 @@ impl Method {
 }
 
 impl Score {
-    /// The op behind it; `None` for the cosine itself.
+    /// What feature surgery removes; `None` where it has no part.
     pub(crate) fn surgery(self) -> Option<Surgery> {
         match self {
-            Score::Cosine => None,
+            Score::Cosine | Score::States { .. } => None,
             Score::LabelSet { sharpness, weight_minuend } => Some(Surgery::LabelMean { sharpness, weight_minuend }),
             Score::EmptyText => Some(Surgery::Reference),
         }

@@ -1,5 +1,6 @@
 //! Explanations: methods as data, scores per label, heat maps over the image.
 
+pub mod anomaly;
 pub mod explainer;
 pub mod feedback;
 mod frame;
@@ -15,9 +16,10 @@ pub mod segment;
 pub mod stream;
 pub mod words;
 
+pub use anomaly::{ANOCLIP, Anomaly, AnomalyDetector, AnomalyStream};
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use feedback::{Feedback, FeedbackValues};
-pub use method::{Method, Score};
+pub use method::{Maps, Method, Score};
 pub use points::{PointOptions, Points, Threshold, combined_points, points};
 pub use render::{Drawn, Renderer};
 pub use scores::{Scores, stretched};

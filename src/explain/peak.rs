@@ -1,6 +1,6 @@
 //! Where a map is largest at image size, found on the grid.
 
-use crate::reference::neighbours;
+use crate::reference::{Align, neighbours};
 
 /// Pixels that may hold the largest value, for one grid and one image size.
 ///
@@ -18,8 +18,8 @@ type Sample = (u32, usize, usize, f64);
 
 impl Peaks {
     /// `grid` and `size` are (width, height).
-    pub fn new(grid: [u32; 2], size: [u32; 2]) -> Peaks {
-        Peaks { width: grid[0] as usize, columns: samples(grid[0], size[0]), rows: samples(grid[1], size[1]) }
+    pub fn new(grid: [u32; 2], size: [u32; 2], align: Align) -> Peaks {
+        Peaks { width: grid[0] as usize, columns: samples(grid[0], size[0], align), rows: samples(grid[1], size[1], align) }
     }
 
     /// (x, y) of the largest value that `map`, `[h w]`, has at image size; the first of several in reading order.
@@ -41,10 +41,10 @@ impl Peaks {
     }
 }
 
-fn samples(from: u32, to: u32) -> Vec<Sample> {
+fn samples(from: u32, to: u32, align: Align) -> Vec<Sample> {
     let mut kept: Vec<Sample> = Vec::new();
     for i in 0..to {
-        let (low, high, t) = neighbours(i as usize, from as usize, to as usize);
+        let (low, high, t) = neighbours(i as usize, from as usize, to as usize, align);
         // The last pixel so far between these cells gives way to this one, the first one stays.
         if let [.., before, last] = kept.as_slice()
             && before.1 == low
@@ -60,7 +60,7 @@ fn samples(from: u32, to: u32) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::upsample;
+    use crate::reference::upsample_aligned;
     use proptest::prelude::*;
 
     proptest! {
@@ -69,19 +69,21 @@ mod tests {
             grid in prop::array::uniform2(1u32..6), size in prop::array::uniform2(1u32..60), cells in prop::collection::vec(0u8..5, 25)
         ) {
             let map: Vec<f32> = cells[..(grid[0] * grid[1]) as usize].iter().map(|&v| f32::from(v)).collect();
-            let whole = upsample(&map, 1, grid.map(|g| g as usize), size.map(|s| s as usize));
-            let [x, y] = Peaks::new(grid, size).of(&map);
-            let largest = whole.iter().copied().fold(f32::MIN, f32::max);
-            let got = whole[(y * size[0] + x) as usize];
-            prop_assert!((got - largest).abs() <= 1e-6, "{got} at ({x}, {y}) of {largest}");
+            for align in [Align::Centres, Align::Corners] {
+                let whole = upsample_aligned(&map, 1, grid.map(|g| g as usize), size.map(|s| s as usize), align);
+                let [x, y] = Peaks::new(grid, size, align).of(&map);
+                let largest = whole.iter().copied().fold(f32::MIN, f32::max);
+                let got = whole[(y * size[0] + x) as usize];
+                prop_assert!((got - largest).abs() <= 1e-6, "{align:?}: {got} at ({x}, {y}) of {largest}");
+            }
         }
     }
 
     #[test]
     fn corners_and_ties() {
         // A corner is a plateau: its first pixel counts.
-        assert_eq!(Peaks::new([2, 2], [8, 8]).of(&[1.0, 0.0, 0.0, 0.0]), [0, 0]);
-        assert_eq!(Peaks::new([2, 2], [8, 8]).of(&[0.0, 0.0, 0.0, 1.0]), [6, 6]);
-        assert_eq!(Peaks::new([3, 1], [30, 10]).of(&[0.0, 0.0, 0.0]), [0, 0]);
+        assert_eq!(Peaks::new([2, 2], [8, 8], Align::Centres).of(&[1.0, 0.0, 0.0, 0.0]), [0, 0]);
+        assert_eq!(Peaks::new([2, 2], [8, 8], Align::Centres).of(&[0.0, 0.0, 0.0, 1.0]), [6, 6]);
+        assert_eq!(Peaks::new([3, 1], [30, 10], Align::Centres).of(&[0.0, 0.0, 0.0]), [0, 0]);
     }
 }

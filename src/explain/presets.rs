@@ -2,7 +2,7 @@
 //! two differ, the repository counts.
 
 use crate::clip::{Aggregate, LogitMix, Pair, PositionRule, PostMix, Repair, Scale, Term, VisionPath};
-use crate::explain::method::{Method, Score};
+use crate::explain::method::{Maps, Method, Score};
 use crate::reference::{Activation, Projection};
 use std::borrow::Cow;
 
@@ -32,6 +32,7 @@ impl Method {
         about: Cow::Borrowed("MaskCLIP as its code runs it: residual, MLP, exact GELU (arXiv 2112.01071)"),
         vision: VisionPath { terms: Cow::Borrowed(&[]), activation: Some(Activation::Gelu), eps: Some(1e-6), ..LAST },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
     };
 
@@ -41,6 +42,7 @@ impl Method {
         about: Cow::Borrowed("q-q plus k-k attention in the last block (arXiv 2312.01597)"),
         vision: VisionPath { terms: Cow::Borrowed(&[term(QQ), term(KK)]), ..LAST },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -57,6 +59,7 @@ impl Method {
             ..VisionPath::ORDINARY
         },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicAntialias,
     };
 
@@ -66,6 +69,7 @@ impl Method {
         about: Cow::Borrowed("q-q attention of the last block, no residual, no MLP (arXiv 2407.12442)"),
         vision: VisionPath { terms: Cow::Borrowed(&[term(QQ)]), ..REDUCED },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -75,6 +79,7 @@ impl Method {
         about: Cow::Borrowed("k-k attention with a Gaussian window, no residual, no MLP (arXiv 2404.08181)"),
         vision: VisionPath { terms: Cow::Borrowed(&[term(KK)]), gaussian: Some(5.0), ..REDUCED },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -84,6 +89,7 @@ impl Method {
         about: Cow::Borrowed("q-q plus k-k plus v-v attention in the last block (arXiv 2407.08268)"),
         vision: VisionPath { terms: Cow::Borrowed(&[term(QQ), term(KK), term(VV)]), ..LAST },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -98,6 +104,7 @@ impl Method {
             ..Method::NACLIP.vision
         },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -121,6 +128,7 @@ impl Method {
             ..REDUCED
         },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 
@@ -135,6 +143,7 @@ impl Method {
             ..LAST
         },
         score: Score::Cosine,
+        maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
     };
 }

@@ -6,6 +6,7 @@ use crate::gpu::kernel::kernels::{load_texture as load_kernel, overlay_maps as o
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::resize::check_planes;
 use crate::ops::{expect_dtype, fold_threads};
+use crate::reference::Align;
 use crate::shape::DType;
 use std::ops::Range;
 
@@ -15,6 +16,22 @@ use std::ops::Range;
 /// # Errors
 /// Shapes that do not fit, planes that are not there.
 pub fn overlay_maps(b: &mut PlanBuilder, name: &str, maps: Value, planes: Range<u32>, from: [u32; 2], image: Value) -> Result<Value> {
+    overlay_maps_aligned(b, name, maps, planes, from, image, Align::Centres)
+}
+
+/// As [`overlay_maps`], resized as [`crate::ops::upsample_aligned`] does.
+///
+/// # Errors
+/// As [`overlay_maps`].
+pub fn overlay_maps_aligned(
+    b: &mut PlanBuilder,
+    name: &str,
+    maps: Value,
+    planes: Range<u32>,
+    from: [u32; 2],
+    image: Value,
+    align: Align,
+) -> Result<Value> {
     const OP: &str = "overlay_maps";
     expect_dtype(OP, "image", image.dtype(), DType::U32)?;
     let &[1, height, width] = image.shape().dims() else { return Err(Error::shape(OP, "image", "[1, H, W]", image.shape())) };
@@ -28,7 +45,7 @@ pub fn overlay_maps(b: &mut PlanBuilder, name: &str, maps: Value, planes: Range<
             kernel: &overlay_kernel::KERNEL,
             act: DType::F32,
             weight: DType::F32,
-            constants: &[],
+            constants: align.constants(),
             params: overlay_kernel::Params {
                 from_width: from[0],
                 from_height: from[1],

@@ -9,7 +9,7 @@ use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{expect_dtype, fold, fold_threads};
 use crate::shape::DType;
 
-/// Mean of each label's unit prompt embeddings, made a unit vector again: x `[L M, D]` -> `[L, D]`, f32.
+/// Mean of each label's prompt embeddings, unit rows or not, made a unit vector: x `[L M, D]` -> `[L, D]`, f32.
 ///
 /// # Errors
 /// Rows that are no multiple of `templates`.

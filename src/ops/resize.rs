@@ -5,7 +5,7 @@ use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{normalize as normalize_kernel, resize_u8 as resize_kernel, upsample as upsample_kernel};
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{expect_dtype, fold_threads};
-use crate::reference::Taps;
+use crate::reference::{Align, Taps};
 use crate::shape::DType;
 use std::ops::Range;
 
@@ -120,6 +120,43 @@ pub fn upsample_part(
     planes: Range<u32>,
     rows: Range<u32>,
 ) -> Result<Value> {
+    upsample_aligned(b, name, maps, Resize { from, to, align: Align::Centres }, planes, rows)
+}
+
+/// From which size to which, (width, height) each, and what both have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// The grid of the maps.
+    pub from: [u32; 2],
+    /// The size they get.
+    pub to: [u32; 2],
+    /// Half-pixel centres or corners.
+    pub align: Align,
+}
+
+impl Align {
+    /// As the shaders' override constant has it.
+    pub(super) fn constants(self) -> &'static [(&'static str, u32)] {
+        match self {
+            Align::Centres => &[("CORNERS", 0)],
+            Align::Corners => &[("CORNERS", 1)],
+        }
+    }
+}
+
+/// As [`upsample_part`], aligned as told.
+///
+/// # Errors
+/// As [`upsample_part`].
+pub fn upsample_aligned(
+    b: &mut PlanBuilder,
+    name: &str,
+    maps: Value,
+    resize: Resize,
+    planes: Range<u32>,
+    rows: Range<u32>,
+) -> Result<Value> {
+    let Resize { from, to, align } = resize;
     let count = check_planes("upsample", maps, &planes, from)?;
     if rows.is_empty() || rows.end > to[1] {
         return Err(Error::shape("upsample", "rows", format!("some of 0..{}", to[1]), format!("{rows:?}")));
@@ -133,7 +170,7 @@ pub fn upsample_part(
             kernel: &upsample_kernel::KERNEL,
             act: DType::F32,
             weight: DType::F32,
-            constants: &[],
+            constants: align.constants(),
             params: upsample_kernel::Params {
                 total: total as u32,
                 from_width: from[0],

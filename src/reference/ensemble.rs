@@ -1,13 +1,16 @@
-//! The prompt ensemble of a label: `out[l] = unit( mean over m of unit(x[l, m]) )`.
+//! The prompt ensemble of a label: `out[l] = unit( mean over m of x[l, m] )`.
 //!
-//! A label is put into M templates ("a photo of a {}.", ...); each prompt's feature is made a unit vector, the M are
-//! averaged, and the average is made a unit vector again. Source: CLIP (Radford et al., 2021), prompt ensembling.
+//! A label is put into M templates ("a photo of a {}.", ...), the features of the prompts are averaged, and the average is
+//! made a unit vector. In CLIP's ensemble (Radford et al., 2021) each feature is a unit vector before ([`l2_normalize`]);
+//! AnoVL (arXiv 2308.15939) averages them as they are, so that long ones count more.
+//!
+//! [`l2_normalize`]: super::l2_normalize()
 
 use super::l2_normalize::unit;
 
-/// Normalises each prompt's feature, averages them per label, normalises again.
+/// Averages the prompts' features per label and normalises.
 ///
-/// * `x`: `[L * M, D]`, the M prompts of a label beside each other, normalised or not
+/// * `x`: `[L * M, D]`, the M prompts of a label beside each other, unit rows or not
 /// * `templates`: M
 /// * `width`: D
 ///
@@ -18,9 +21,8 @@ pub fn ensemble(x: &[f32], templates: usize, width: usize) -> Vec<f32> {
     for label in x.chunks_exact(templates * width) {
         let mut mean = vec![0.0; width];
         for prompt in label.chunks_exact(width) {
-            let wide: Vec<f64> = prompt.iter().map(|&v| f64::from(v)).collect();
-            for (mean, v) in mean.iter_mut().zip(unit(&wide)) {
-                *mean += v / templates as f64;
+            for (mean, &v) in mean.iter_mut().zip(prompt) {
+                *mean += f64::from(v) / templates as f64;
             }
         }
         out.extend(unit(&mean).iter().map(|&v| v as f32));
@@ -31,11 +33,14 @@ pub fn ensemble(x: &[f32], templates: usize, width: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::l2_normalize;
 
     #[test]
-    fn lengths_of_prompts_do_not_count() {
-        let out = ensemble(&[100.0, 0.0, 0.0, 1.0, 0.0, 5.0, 0.0, 2.0], 2, 2);
+    fn lengths_of_prompts_count_unless_they_are_one() {
+        let prompts = [4.0, 0.0, 0.0, 3.0, 0.0, 5.0, 0.0, 2.0];
+        let near = |out: Vec<f32>, want: [f32; 4]| out.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-7);
+        assert!(near(ensemble(&prompts, 2, 2), [0.8, 0.6, 0.0, 1.0]));
         let half = std::f32::consts::FRAC_1_SQRT_2;
-        assert!(out.iter().zip([half, half, 0.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-7), "{out:?}");
+        assert!(near(ensemble(&l2_normalize(&prompts, 2), 2, 2), [half, half, 0.0, 1.0]));
     }
 }

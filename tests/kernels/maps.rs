@@ -2,19 +2,22 @@
 
 use crate::Case;
 use crate::common::{FEW_ROUNDINGS, Random, Tolerance, run, sum_of, upload};
-use lancet::ops::{self, Surgery};
-use lancet::reference;
+use lancet::gpu::PlanBuilder;
+use lancet::ops::{self, Resize, Surgery};
+use lancet::reference::{self, Align};
 use lancet::shape::DType;
 
 pub fn ensemble(case: &Case) {
     for (labels, templates, width) in [(1u32, 1u32, 4u32), (1, 85, 512), (7, 80, 64), (59, 3, 260), (65_537, 2, 4)] {
-        let x = Random::new(u64::from(labels)).units((labels * templates) as usize, width as usize);
+        let mut x = Random::new(u64::from(labels)).units((labels * templates) as usize, width as usize);
+        // Features as they come are no unit rows: their lengths count.
+        x.iter_mut().enumerate().for_each(|(i, v)| *v *= 1.0 + (i / width as usize % 3) as f32);
         let tensor = upload(case.rig, &[labels * templates, width], DType::F32, &x);
         let got = run(case.rig, |b| {
             let x = b.import(&tensor);
             ops::ensemble(b, "y", x, templates)
         });
-        // A mean of vectors that nearly cancel is short, and its roundings count more: 85 random ones keep a ninth.
+        // A mean of vectors that nearly cancel is short, and its roundings count more: 85 random unit ones keep a ninth.
         let tolerance = Tolerance { absolute: 5e-6, relative: 5e-6 };
         case.close(
             &format!("{labels} labels of {templates} prompts, D {width}"),
@@ -119,6 +122,15 @@ pub fn upsample(case: &Case) {
         // A source position is good to 2^-24 of the grid's side (24), and neighbours differ by 2 at most.
         let tolerance = Tolerance { absolute: 1e-5, relative: 0.0 };
         case.close(&format!("{planes} planes {from:?} -> {to:?}"), &got, &want, tolerance);
+        // Corners: source positions are products now, as good as the quotients above.
+        let resize = Resize { from, to, align: Align::Corners };
+        let got = run(case.rig, |b| {
+            let maps = b.import(&tensor);
+            ops::upsample_aligned(b, "y", maps, resize, 0..planes, 0..to[1])
+        });
+        let [f, t] = [from, to].map(|s| s.map(|s| s as usize));
+        let corners = reference::upsample_aligned(&maps, planes as usize, f, t, Align::Corners);
+        case.close(&format!("{planes} planes {from:?} -> {to:?}, corners"), &got, &corners, tolerance);
         let some = planes / 2..planes;
         let got = run(case.rig, |b| {
             let maps = b.import(&tensor);
@@ -126,5 +138,59 @@ pub fn upsample(case: &Case) {
         });
         let want = &want[some.start as usize * (to[0] * to[1]) as usize..];
         case.close(&format!("planes {some:?} of {planes}, {from:?} -> {to:?}"), &got, want, tolerance);
+    }
+}
+
+pub fn state_scores(case: &Case) {
+    for (rows, labels) in [(1u32, 2u32), (7, 2), (50, 3), (77, 1), (197, 2), (257, 59), (1025, 2), (70_000, 2)] {
+        let cosines = Random::new(u64::from(rows)).floats((rows * labels) as usize, 1.0, DType::F32);
+        let tensor = upload(case.rig, &[rows, labels], DType::F32, &cosines);
+        for temperature in [1.0, 0.07, 0.01] {
+            let got = run(case.rig, |b| {
+                let cosines = b.import(&tensor);
+                ops::state_scores(b, "p", cosines, temperature)
+            });
+            let want = reference::state_scores(&cosines, labels as usize, temperature);
+            // An exponent of up to 2 / 0.01 is good to 2^-24 of itself and so is its exponential, to 1.2e-5 of itself.
+            let tolerance = Tolerance { absolute: 2e-6, relative: 2e-5 };
+            case.close(&format!("{rows} rows, {labels} states, temperature {temperature}"), &got, &want, tolerance);
+        }
+    }
+    let tensor = upload(case.rig, &[3, 2], DType::F32, &[0.0; 6]);
+    let mut b = PlanBuilder::new(case.rig.engine.gpu());
+    let cosines = b.import(&tensor);
+    assert!(ops::state_scores(&mut b, "p", cosines, 1.0).is_ok());
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert!(ops::state_scores(&mut b, "p", cosines, bad).is_err(), "temperature {bad}");
+    }
+}
+
+pub fn mean_filter(case: &Case) {
+    for (images, labels, grid) in [
+        (1u32, 1u32, [1u32, 1u32]),
+        (1, 2, [7, 7]),
+        (2, 2, [1, 7]),
+        (3, 7, [14, 9]),
+        (1, 59, [16, 16]),
+        (1, 2, [32, 32]),
+        (2, 3, [900, 800]),
+    ] {
+        let tokens = 1 + grid[0] * grid[1];
+        let s = Random::new(u64::from(tokens)).floats((images * tokens * labels) as usize, 1.0, DType::F32);
+        let tensor = upload(case.rig, &[images * tokens, labels], DType::F32, &s);
+        let got = run(case.rig, |b| {
+            let s = b.import(&tensor);
+            ops::mean_filter(b, "maps", s, grid)
+        });
+        assert_eq!(got.shape, [images, labels, tokens - 1]);
+        let want = reference::mean_filter(&s, labels as usize, grid.map(|n| n as usize));
+        case.close(&format!("{images} x {labels} maps of {grid:?}"), &got, &want, FEW_ROUNDINGS);
+    }
+    let tensor = upload(case.rig, &[10, 2], DType::F32, &[0.0; 20]);
+    let mut b = PlanBuilder::new(case.rig.engine.gpu());
+    let s = b.import(&tensor);
+    assert!(ops::mean_filter(&mut b, "maps", s, [3, 3]).is_ok());
+    for grid in [[3, 2], [0, 9], [9, 0]] {
+        assert!(ops::mean_filter(&mut b, "maps", s, grid).is_err(), "{grid:?}");
     }
 }

@@ -4,7 +4,7 @@ use crate::Case;
 use crate::common::{FEW_ROUNDINGS, Random, Rig, assert_exact, packed, run, run_from, upload, upload_u32};
 use lancet::gpu::{PlanBuilder, Source};
 use lancet::ops;
-use lancet::reference;
+use lancet::reference::{self, Align};
 use lancet::shape::DType;
 use lancet::wgpu;
 
@@ -83,7 +83,8 @@ pub fn overlay_maps(case: &Case) {
         (59, 50..59, [7, 7], [50, 77]),
         (1, 0..1, [5, 3], [2049, 2050]), // 65,633 workgroups: folded
     ];
-    for (planes, some, from, to) in table {
+    let both = table.into_iter().flat_map(|row| [(row.clone(), Align::Centres), (row, Align::Corners)]);
+    for ((planes, some, from, to), align) in both {
         let cells = (from[0] * from[1]) as usize;
         let maps: Vec<f32> =
             Random::new(u64::from(to[0])).floats(planes as usize * cells, 0.5, DType::F32).iter().map(|v| v + 0.5).collect();
@@ -91,14 +92,17 @@ pub fn overlay_maps(case: &Case) {
         let (mt, it) = (upload(case.rig, &[planes, cells as u32], DType::F32, &maps), upload_image(to, &rgba));
         let got = run(case.rig, |b| {
             let (maps, image) = (b.import(&mt), b.import(&it));
-            ops::overlay_maps(b, "y", maps, some.clone(), from, image)
+            ops::overlay_maps_aligned(b, "y", maps, some.clone(), from, image, align)
         });
         case.ran(&got);
         assert_eq!(got.shape, [some.end - some.start, to[1], to[0]]);
         let [f, t] = [from, to].map(|s| s.map(|s| s as usize));
         let shown = &maps[some.start as usize * cells..some.end as usize * cells];
-        let want = reference::overlay_maps(shown, some.len(), f, &rgba, t);
-        let heat = reference::upsample(shown, some.len(), f, t);
+        let heat = reference::upsample_aligned(shown, some.len(), f, t, align);
+        let want: Vec<u8> = heat.chunks_exact(t[0] * t[1]).flat_map(|map| reference::overlay_texture(map, &rgba)).collect();
+        if align == Align::Centres {
+            assert_eq!(want, reference::overlay_maps(shown, some.len(), f, &rgba, t));
+        }
         // Heat is good to 1e-5 (see `upsample`): where it lies that near a level's edge, either level is right.
         let edge = |i: usize| {
             let level = 255.0 * f64::from(heat[i]);

@@ -257,7 +257,7 @@ impl Pointer<'_> {
             minus: match method.score {
                 Score::EmptyText => "empty text",
                 Score::LabelSet { .. } => "labels",
-                Score::Cosine => "nothing",
+                Score::Cosine | Score::States { .. } => "nothing",
             },
             input_size,
             grid: scores.grid,

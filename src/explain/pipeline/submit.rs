@@ -23,8 +23,8 @@ impl Pipeline {
             kept += f.memory().iter().map(|m| m.activations).sum::<u64>();
             kept <= FRAMES_BYTES || jobs.contains(&f.size)
         });
-        let clip = explainer.clip();
-        let frame = Frame::new(&self.gpu, clip.config(), size, self.setup.model_size, self.labels, self.setup.wanted)?;
+        let (clip, align) = (explainer.clip(), explainer.method().maps.align());
+        let frame = Frame::new(&self.gpu, clip.config(), size, self.setup.model_size, self.labels, self.setup.wanted, align)?;
         self.frames.insert(0, frame);
         Ok(())
     }
