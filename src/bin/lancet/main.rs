@@ -6,6 +6,7 @@ macro_rules! out {
     ($($line:tt)*) => { $crate::output::say(format_args!($($line)*)) };
 }
 
+mod anomaly;
 mod args;
 mod classify;
 mod convert;
@@ -47,6 +48,7 @@ enum Command {
     Points(points::Args),
     Eval(Box<eval::Args>),
     Segment(segment::Args),
+    Anomaly(anomaly::Args),
     Classify(classify::Args),
     Convert(convert::Args),
     Models(models::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Points(args) => points::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Anomaly(args) => anomaly::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Convert(args) => convert::run(&args),
