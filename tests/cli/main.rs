@@ -1,6 +1,7 @@
 //! The program as its users run it: results, files, and every kind of bad input.
 #![cfg(feature = "cli")]
 
+mod anomaly;
 mod bad_input;
 mod classify;
 mod convert;
