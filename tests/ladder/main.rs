@@ -3,6 +3,7 @@
 //! A committed subset runs always; with `LANCET_GOLDEN` naming the full folder, every case does.
 
 mod cases;
+mod clusters;
 mod converted;
 mod dense;
 mod golden;
@@ -107,6 +108,9 @@ fn same_entity() {
 fn outliers_and_repair() {
         dense::outliers_and_repair(&Golden::open()).unwrap();
         println!("LANCET_GOLDEN is not set: outliers and their repair not compared");
+fn segments_by_clusters() {
+        clusters::published(&Golden::open()).unwrap();
+        println!("LANCET_GOLDEN is not set: clusters of patches and their votes not compared");
     }
 }
 

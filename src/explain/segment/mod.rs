@@ -11,6 +11,7 @@
 
 mod bands;
 pub mod classes;
+pub mod clusters;
 mod palette;
 pub mod presets;
 mod resize;
@@ -18,6 +19,7 @@ mod segmenter;
 pub mod view;
 
 pub use classes::{Class, Classes};
+pub use clusters::ClusterVote;
 pub use palette::voc_colour;
 pub use presets::Protocol;
 pub use segmenter::Segmenter;
