@@ -588,7 +588,8 @@ fn upsample(bencher: Bencher, m: Model) {
 #[divan::bench(args = MODELS)]
 fn stitch(bencher: Bencher, m: Model) {
     // A photo of 4 : 3 in windows of the model's size, half a window apart.
-    let windows = Windows { canvas: [448, 336], size: [224, 224], columns: vec![0, 112, 224], rows: vec![0, 112] };
+    let windows =
+        Windows { canvas: [448, 336], size: [224, 224], columns: vec![0, 112, 224], rows: vec![0, 112], before: [0; 2], after: [0; 2] };
     let scores = tensor(&[6 * m.tokens, LABELS], DType::F32);
     let side = INPUT / m.patch;
     time(bencher, |b| {
@@ -637,6 +638,16 @@ fn logit_bias(bencher: Bencher, m: Model) {
         let same = b.import(&same);
         let related = ops::blur_rows(b, "blur_rows", same, 5.0)?;
         ops::logit_bias(b, "logit_bias", related, 1.5, Some(&window))
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn merge_views(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let scores = tensor(&[ops::VIEWS * m.tokens, LABELS], DType::F32);
+    time(bencher, |b| {
+        let scores = b.import(&scores);
+        ops::merge_views(b, "merge_views", scores, [side, side], 0.75)
     });
 }
 
@@ -693,6 +704,15 @@ fn normalize(bencher: Bencher) {
     time(bencher, |b| {
         let rgba = b.import(&rgba);
         ops::normalize(b, "normalize", rgba, [0.5; 3], [0.5; 3])
+    });
+}
+
+#[divan::bench]
+fn views(bencher: Bencher) {
+    let pixels = tensor(&[1, 3, INPUT, INPUT], DType::F32);
+    time(bencher, |b| {
+        let pixels = b.import(&pixels);
+        ops::views(b, "views", pixels, ops::Blur { taps: 11, sigma: 5.0 })
     });
 }
 

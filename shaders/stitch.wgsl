@@ -2,7 +2,8 @@
 //
 // scores [B, K, 1 + N, L], class row first, K = rows x columns of windows, the same in each of B images; starts: x of each column, then y of each row
 // -> canvas [B, Q, H, W] of labels first .. first + Q. Each pixel is the mean over the windows that cover it of their grid,
-// read bilinearly (half-pixel centres, no antialias, the grid stretched over the window). One thread per pixel and label.
+// read bilinearly (half-pixel centres, no antialias, the grid stretched over the window and its
+// padding). One thread per pixel and label.
 //
 // include: common/index.wgsl
 
@@ -19,6 +20,10 @@ struct Params {
     labels: u32,          // L
     first: u32,
     count: u32,           // Q
+    before_x: u32,        // padding left of and above each window
+    before_y: u32,
+    padded_width: u32,    // window and padding on either side
+    padded_height: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,7 +44,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let windows = (plane / params.count) * params.rows * params.columns;
     let window = vec2<u32>(params.window_width, params.window_height);
     let grid = vec2<u32>(params.grid_width, params.grid_height);
-    let scale = vec2<f32>(grid) / vec2<f32>(window);
+    let before = vec2<u32>(params.before_x, params.before_y);
+    let scale = vec2<f32>(grid) / vec2<f32>(vec2<u32>(params.padded_width, params.padded_height));
     let tokens = 1u + grid.x * grid.y;
     var sum = 0.0;
     var visits = 0u;
@@ -54,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if (x >= window.x) {
                 continue;
             }
-            let source = max((vec2<f32>(f32(x), f32(y)) + 0.5) * scale - 0.5, vec2<f32>(0.0));
+            let source = max((vec2<f32>(before + vec2<u32>(x, y)) + 0.5) * scale - 0.5, vec2<f32>(0.0));
             let low = min(vec2<u32>(source), grid - 1u);
             let high = min(low + 1u, grid - 1u);
             let t = source - vec2<f32>(low);

@@ -14,6 +14,7 @@ pub mod render;
 pub mod scores;
 pub mod segment;
 pub mod stream;
+pub mod views;
 pub mod words;
 
 pub use anomaly::{ANOCLIP, Anomaly, AnomalyDetector, AnomalyStream};
@@ -25,4 +26,5 @@ pub use render::{Drawn, Renderer};
 pub use scores::{Scores, stretched};
 pub use segment::{Classes, SegmentOptions, Segmentation, Segmenter};
 pub use stream::{DeviceTime, Explanation, LabelMap, Piece, Stream, StreamOptions};
+pub use views::Views;
 pub use words::{Part, Sentence, Word, WordScore};

@@ -14,15 +14,14 @@ mod norm;
 mod outliers;
 mod resize;
 mod segment;
-
 mod states;
 mod tiles;
 mod trie;
+mod views;
+
 pub use affinity::{affinity_bias, affinity_weights, aggregate, gram, row_mean};
 pub use attention::{AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_sum};
-pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
 pub use attention_maps::{attention_scores, softmax, unit_values};
-pub use color::{load_texture, overlay_maps, overlay_texture};
 pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, add, gather_rows};
@@ -30,14 +29,13 @@ pub use embed::{patch_embed, token_embed};
 pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{MatmulArgs, Residual, matmul};
-pub use norm::{Merge, l2_normalize, layer_norm};
 pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};
 pub use resize::{Resize, normalize, resize_u8, upsample, upsample_aligned, upsample_part, upsample_rows};
-pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 pub use states::{mean_filter, state_scores};
 pub use tiles::Tiles;
+pub use views::{Blur, VIEWS, merge_views, views};
 
 use crate::error::{Error, Result};
 use crate::gpu::{PlanBuilder, Tensor, Value};

@@ -36,6 +36,7 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
     let canvas = windows.canvas.map(|s| s as u32);
     let chosen = labels.end - labels.start;
     let images = (u64::from(rows) / (count as u64 * tokens)) as u32;
+    let padded = |axis: usize| (windows.before[axis] + windows.size[axis] + windows.after[axis]) as u32;
     let y = b.value(&[images * chosen, canvas[1], canvas[0]], DType::F32)?;
     let total = y.shape().elements();
     let workgroups = fold_threads(b, total);
@@ -59,6 +60,11 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
                 labels: width,
                 first: labels.start,
                 count: chosen,
+                before_x: windows.before[0] as u32,
+                before_y: windows.before[1] as u32,
+                padded_width: padded(0),
+                padded_height: padded(1),
+                ..Default::default()
             },
             args: &[Arg::Value(scores), Arg::Tensor(&starts), Arg::Value(y)],
             workgroups,

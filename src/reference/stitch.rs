@@ -9,6 +9,7 @@
 //!
 //! Source: the sliding-window inference of SCLIP and the projects built on it. A grid that does not cover its window to the
 //! last pixel, because the window is no multiple of the patch, is stretched over all of it nonetheless, as there.
+//! Where windows were padded for the model, the grid is stretched over the padding too, and that is cut off (ClearCLIP).
 
 use super::upsample;
 use std::ops::Range;
@@ -24,6 +25,10 @@ pub struct Windows {
     pub columns: Vec<usize>,
     /// Upper edge of each row of windows.
     pub rows: Vec<usize>,
+    /// Padding that the model saw left of and above a window, pixels.
+    pub before: [usize; 2],
+    /// Padding right of and below it.
+    pub after: [usize; 2],
 }
 
 /// Joins the windows' scores for some labels.
@@ -46,9 +51,12 @@ pub fn stitch(scores: &[f32], labels: usize, grid: [usize; 2], windows: &Windows
             for (c, &left) in windows.columns.iter().enumerate() {
                 let first = (r * windows.columns.len() + c) * tokens + 1;
                 let map: Vec<f32> = (first..first + tokens - 1).map(|token| scores[token * labels + label]).collect();
-                for (i, value) in upsample(&map, 1, grid, windows.size).into_iter().enumerate() {
-                    let at = (top + i / windows.size[0]) * width + left + i % windows.size[0];
-                    sum[at] += f64::from(value);
+                let padded = [0, 1].map(|axis| windows.before[axis] + windows.size[axis] + windows.after[axis]);
+                let map = upsample(&map, 1, grid, padded);
+                for i in 0..windows.size[0] * windows.size[1] {
+                    let (x, y) = (i % windows.size[0], i / windows.size[0]);
+                    let at = (top + y) * width + left + x;
+                    sum[at] += f64::from(map[(windows.before[1] + y) * padded[0] + windows.before[0] + x]);
                     visits[at] += 1;
                 }
             }
@@ -65,7 +73,14 @@ mod tests {
     #[test]
     fn the_overlap_is_a_mean() {
         // Two windows of two pixels on three, one patch each; the class rows say 99.
-        let windows = Windows { canvas: [3, 1], size: [2, 1], columns: vec![0, 1], rows: vec![0] };
+        let windows = Windows { canvas: [3, 1], size: [2, 1], columns: vec![0, 1], rows: vec![0], before: [0; 2], after: [0; 2] };
         assert_eq!(stitch(&[99.0, 1.0, 99.0, 3.0], 1, [1, 1], &windows, 0..1), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn padding_is_cut_off() {
+        // Three patches say 1, 2, 3 of a padding pixel, the only pixel of the window, and another padding pixel.
+        let windows = Windows { canvas: [1, 1], size: [1, 1], columns: vec![0], rows: vec![0], before: [1, 0], after: [1, 0] };
+        assert_eq!(stitch(&[99.0, 1.0, 2.0, 3.0], 1, [3, 1], &windows, 0..1), [2.0]);
     }
 }

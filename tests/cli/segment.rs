@@ -96,6 +96,56 @@ fn windows_and_built_in_lists() {
 }
 
 #[test]
+fn padding_closing_and_scores_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = scene();
+    let run = |out: &str, more: &[&str]| {
+        let fixed = ["segment", image.to_str().unwrap(), "--templates", "none", "--json", "--pamr=0", "--out", out];
+        let said = succeed(folder.path(), fixed.iter().chain(&LABELS).chain(more));
+        let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+        (report, indices(&folder.path().join(out).join("scene.segment.png")).0)
+    };
+    let windows = ["--short", "100", "--crop", "60", "--stride", "50"];
+    let (cut, before) = run("cut", &windows);
+    let (padded, after) = run("padded", &[&windows[..], &["--pad"]].concat());
+    // 60 pixels are 7 patches of 8 and a rest, which padding makes the eighth.
+    assert_eq!((cut["images"][0]["grid"][0].as_u64(), padded["images"][0]["grid"][0].as_u64()), (Some(7), Some(8)));
+    assert_eq!(padded["padded_windows"], true);
+    // Zeros are no part of the picture: objects stay where they are (windows this small find 73 % of them either way).
+    let masks = image::open(root().join("weights/demo/scene.masks.png")).unwrap().to_luma8();
+    let right = |found: &[u8]| {
+        let objects: Vec<bool> = masks.as_raw().iter().zip(found).filter(|(m, _)| **m > 0).map(|(m, f)| *m == f + 1).collect();
+        objects.iter().filter(|&&r| r).count() as f64 / objects.len() as f64
+    };
+    assert!(before != after && right(&after) > right(&before) - 0.05, "{} of the objects, padded {}", right(&before), right(&after));
+
+    // No pixel is left that all its neighbours surpass.
+    let (report, closed) = run("closed", &[&windows[..], &["--closing"]].concat());
+    assert_eq!(report["closing"], true);
+    let surpassed = |pixels: &[u8]| {
+        let lone = |at: usize| {
+            let around = [at - 481, at - 480, at - 479, at - 1, at + 1, at + 479, at + 480, at + 481];
+            around.iter().all(|&i| pixels[i] > pixels[at])
+        };
+        (1..359).flat_map(|y| (1..479).map(move |x| y * 480 + x)).filter(|&at| lone(at)).count()
+    };
+    assert_eq!(surpassed(&closed), 0);
+    assert!(before.iter().zip(&closed).all(|(b, c)| c >= b), "closing never lowers an index");
+
+    // What no patch is likely to show is nowhere; what all are likely to show stays.
+    let areas = |report: &serde_json::Value| {
+        (0..LABELS.len()).map(|i| report["images"][0]["classes"][i]["area"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let (all, _) = run("all", &["submarine", "--presence", "0"]);
+    let (present, _) = run("present", &["submarine", "--presence", "0.95"]);
+    assert!(areas(&all).iter().all(|&area| area > 0), "{:?}", areas(&all));
+    assert!(areas(&present).iter().sum::<u64>() >= areas(&all).iter().sum::<u64>());
+    let (whole, _) = run("whole", &["--class-row"]);
+    assert_eq!(whole["times_class_row"], true);
+    assert_ne!(areas(&whole), areas(&all)[..LABELS.len()]);
+}
+
+#[test]
 fn bad_input_is_refused() {
     let refused = |arguments: &[&str], words: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
@@ -124,5 +174,8 @@ fn bad_input_is_refused() {
     refused(&["segment", "scene.png", "cat", "dog", "--short", "96", "--crop", "4"], &["patch"]);
     refused(&["segment", "scene.png", "cat", "dog", "--logit-scale", "nan"], &["logit scale"]);
     refused(&["segment", "scene.png", "cat", "dog", "--threshold", "2"], &["threshold"]);
+    refused(&["segment", "scene.png", "cat", "dog", "--presence", "1.5"], &["presence 1.5"]);
+    refused(&["segment", "scene.png", "cat", "dog", "--short", "96", "--pad"], &["--crop"]);
+    refused(&["segment", "scene.png", "cat", "dog", "--short", "96", "--crop", "0", "--pad"], &["padding", "windows"]);
     refused(&["segment", "scene.png", "cat", "dog", "--dilations", "0"], &["dilations"]);
 }

@@ -14,6 +14,7 @@ mod pixels;
 mod plans;
 mod rows;
 mod segments;
+mod views;
 
 use common::{Rig, Tolerance, compare, rigs};
 use lancet::gpu::kernel::kernels;
@@ -54,6 +55,7 @@ cases! {
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
     rows: layer_norm l2_normalize unit_heads mean_norm activation add;
     segments: stitch pamr_weights pamr segment;
+    views: views merge_views;
 }
 
 /// What a case function works with.

@@ -7,16 +7,19 @@ use lancet::reference::{self, Windows};
 use lancet::shape::DType;
 
 pub fn stitch(case: &Case) {
-    let whole = |w, h| Windows { canvas: [w, h], size: [w, h], columns: vec![0], rows: vec![0] };
-    let overlapping = Windows { canvas: [50, 77], size: [20, 33], columns: vec![0, 9, 18, 27, 30], rows: vec![0, 30, 44] };
-    let dense = Windows { canvas: [17, 9], size: [5, 3], columns: (0..=12).collect(), rows: (0..=6).collect() };
+    let whole = |w, h| Windows { canvas: [w, h], size: [w, h], columns: vec![0], rows: vec![0], before: [0; 2], after: [0; 2] };
+    let padded = |before, after, windows: &Windows| Windows { before, after, ..windows.clone() };
+    let overlapping = Windows { canvas: [50, 77], size: [20, 33], columns: vec![0, 9, 18, 27, 30], rows: vec![0, 30, 44], ..whole(1, 1) };
+    let dense = Windows { canvas: [17, 9], size: [5, 3], columns: (0..=12).collect(), rows: (0..=6).collect(), ..whole(1, 1) };
     // 65,664 workgroups: folded.
-    let large = Windows { canvas: [2052, 512], size: [1026, 512], columns: vec![0, 500, 1026], rows: vec![0] };
+    let large = Windows { canvas: [2052, 512], size: [1026, 512], columns: vec![0, 500, 1026], rows: vec![0], ..whole(1, 1) };
     let table = [
         (whole(7, 7), [7u32, 7u32], 59u32, 0..59u32, 1u32),
         (whole(1, 1), [1, 1], 2, 1..2, 7),
         (whole(197, 50), [14, 9], 3, 0..3, 2),
         (whole(5, 3), [16, 16], 1, 0..1, 1),
+        (padded([2, 0], [3, 1], &overlapping), [5, 7], 9, 2..8, 2),
+        (padded([0, 7], [0, 0], &whole(50, 1)), [7, 7], 2, 0..2, 1),
         (overlapping, [3, 4], 9, 2..8, 3),
         (dense, [2, 1], 7, 6..7, 1),
         (large, [2, 3], 5, 1..5, 1),

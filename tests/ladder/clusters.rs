@@ -1,8 +1,8 @@
 //! Clusters of patches and their vote against the code that they were published with: CLIPtrase.
 
 use crate::golden::{Golden, Tolerance, compare, floats, ints};
-use lancet::explain::segment::ClusterVote;
 use lancet::explain::segment::clusters::denoised;
+use lancet::explain::segment::{ClusterVote, refine};
 use lancet::reference::{l2_normalize, similarity, upsample};
 use lancet::weights::Weights;
 
@@ -41,13 +41,16 @@ fn classes(scores: &[f32], class_of_name: &[u16]) -> Vec<u16> {
     (0..pixels).map(|at| class_of_name[best(at)]).collect()
 }
 
+/// Name, eps, min_samples, rows of the texts, classes of these names, times the class row's scores.
+type Case<'a> = (&'a str, f64, usize, &'a [usize], &'a [u16], bool);
+
 fn votes(file: &Weights, texts: &[f32]) -> Result<(), String> {
     let features = l2_normalize(&floats(file, "m12.112.cliptrase.features"), WIDTH);
     let correlation = floats(file, "m12.112.cliptrase.correlation");
     let own: Vec<u16> = (0..12).collect();
     // Names 7 .. 12 are words of a background, whose class is the last.
     let background: Vec<u16> = own.iter().map(|&name| name.min(7)).collect();
-    let cases: [(&str, f64, usize, &[usize], &[u16], bool); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("plain", 0.7, 3, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], &own, false),
         ("plain_eps0.5", 0.5, 3, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], &own, false),
         ("times_class_logits", 0.6, 7, &[0, 1, 2, 6], &own[..4], true),
@@ -57,8 +60,7 @@ fn votes(file: &Weights, texts: &[f32]) -> Result<(), String> {
         let labels: Vec<f32> = rows.iter().flat_map(|row| texts[row * WIDTH..][..WIDTH].to_vec()).collect();
         let mut scores = similarity(&features, &labels, WIDTH);
         if times_class_row {
-            let class_row = scores[..rows.len()].to_vec();
-            scores[rows.len()..].chunks_mut(rows.len()).for_each(|row| row.iter_mut().zip(&class_row).for_each(|(v, c)| *v *= c));
+            refine::times_class_row(&mut scores, rows.len());
         }
         let mut got = classes(&scores, class_of_name);
         let before = got.clone();

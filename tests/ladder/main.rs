@@ -7,13 +7,17 @@ mod clusters;
 mod converted;
 mod dense;
 mod golden;
+mod harness;
+mod image_views;
 mod methods;
 mod points;
 mod published;
+mod refinements;
 mod resnet;
 mod same_entity;
 mod segmentation;
 mod steps;
+mod twin;
 
 use cases::{Case, FULL, SUBSET};
 use golden::Golden;
@@ -51,17 +55,6 @@ fn positions() {
 }
 
 #[test]
-fn methods() {
-    // The subset has no file of the other methods.
-    if Golden::is_full() {
-        let count = methods::features(&Golden::open()).unwrap();
-        println!("{count} cases of other methods hold");
-    } else {
-        println!("LANCET_GOLDEN is not set: the other methods not compared");
-    }
-}
-
-#[test]
 fn resnets() {
     let golden = Golden::open();
     resnet::positions(&golden).unwrap();
@@ -88,30 +81,29 @@ fn points_for_a_segmenter() {
     points::from_pixels(&golden).unwrap();
 }
 
-#[test]
-fn segmentation() {
-    // The subset has no file of the other methods' harnesses.
-    if Golden::is_full() {
-        segmentation::published(&Golden::open()).unwrap();
-    } else {
-        println!("LANCET_GOLDEN is not set: refinement and choice of classes not compared");
-    }
+/// The other methods' values are in the full folder only.
+macro_rules! of_the_full_folder {
+    ($($name:ident: $check:path;)+) => {
+        $(#[test]
+        fn $name() {
+            if Golden::is_full() {
+                $check(&Golden::open()).unwrap();
+            } else {
+                println!("LANCET_GOLDEN is not set: {} not compared", stringify!($name).replace('_', " "));
+            }
+        })+
+    };
 }
 
-#[test]
-fn same_entity() {
-    // As above: the other methods' values are in the full folder only.
-    if Golden::is_full() {
-        same_entity::published(&Golden::open()).unwrap();
-    } else {
-        println!("LANCET_GOLDEN is not set: windows of attention and what a first pass says of pairs not compared");
-fn outliers_and_repair() {
-        dense::outliers_and_repair(&Golden::open()).unwrap();
-        println!("LANCET_GOLDEN is not set: outliers and their repair not compared");
-fn segments_by_clusters() {
-        clusters::published(&Golden::open()).unwrap();
-        println!("LANCET_GOLDEN is not set: clusters of patches and their votes not compared");
-    }
+of_the_full_folder! {
+    features_of_methods: methods::features;
+    refinement_and_choice_of_classes: segmentation::published;
+    windows_of_attention_and_pairs_of_a_first_pass: same_entity::published;
+    outliers_and_their_repair: dense::outliers_and_repair;
+    clusters_of_patches_and_their_votes: clusters::published;
+    views_of_a_picture_and_closing: image_views::published;
+    refined_scores: refinements::published;
+    harnesses: harness::published;
 }
 
 /// Each weights file once, in OpenCLIP's layout.

@@ -10,8 +10,8 @@ use lancet::{Engine, Result};
 
 const LIMIT: Tolerance = Tolerance { rel_l2: 1e-5, max_abs: 1e-4 };
 /// The harness's picture and its result, (width, height).
-const INPUT: [u32; 2] = [200, 150];
-const OUTPUT: [u32; 2] = [61, 45];
+pub const INPUT: [u32; 2] = [200, 150];
+pub const OUTPUT: [u32; 2] = [61, 45];
 const CLASS_OF_NAME: [u32; 9] = [0, 0, 0, 1, 1, 2, 3, 4, 4];
 
 pub fn run(engine: &Engine, build: impl FnOnce(&mut PlanBuilder) -> Result<Value>) -> Tensor {
@@ -42,7 +42,7 @@ pub fn upload(engine: &Engine, dims: &[u32], data: &[f32]) -> Tensor {
     engine.gpu().upload("golden", dims, DType::F32, data).unwrap()
 }
 
-fn refine(b: &mut PlanBuilder, image: Value, maps: Value, iterations: u32, dilations: &[u32]) -> Result<Value> {
+pub fn refine(b: &mut PlanBuilder, image: Value, maps: Value, iterations: u32, dilations: &[u32]) -> Result<Value> {
     let weights = ops::pamr_weights(b, "weights", image, dilations)?;
     (0..iterations).try_fold(maps, |maps, _| ops::pamr(b, "pamr", maps, weights, dilations))
 }
@@ -85,32 +85,38 @@ fn refinement_of_windows(engine: &Engine, file: &Weights, vit: &Weights) -> Resu
     compare("PAMR of windows", &values(engine, &got), &floats(file, "harness.sclip.slide_pamr_logits"), LIMIT)
 }
 
-/// Softmax, several names a class, area rule, threshold.
+/// Classes and their probabilities from logits `[9, H, W]`: softmax, several names a class, area rule, threshold.
+pub fn choice_of(engine: &Engine, logits: &Tensor, scale: f32, threshold: f32, area: Option<f32>) -> (Vec<u32>, Vec<f32>) {
+    let pixels = logits.shape()[1] * logits.shape()[2];
+    let choose = |removed: &[usize], threshold: f32, which: fn(&Winner) -> Value| {
+        let rules = ops::segment_rules(&CLASS_OF_NAME, removed, threshold);
+        let rules = engine.gpu().upload("rules", &[rules.len() as u32], DType::U32, &rules).unwrap();
+        let out = run(engine, |b| {
+            let logits = b.import(logits);
+            let winner = Winner::new(b, 1, pixels)?;
+            ops::segment(b, "segment", logits, 0, 0, &rules, scale, &winner)?;
+            Ok(which(&winner))
+        });
+        bytes(engine, &out)
+    };
+    let labels =
+        |removed: &[usize], threshold: f32| -> Vec<u32> { bytemuck::pod_collect_to_vec(&choose(removed, threshold, |w| w.classes)) };
+    let removed = area.map_or(Vec::new(), |share| {
+        let mut areas = vec![0; 5];
+        labels(&[], 0.0).iter().for_each(|&class| areas[class as usize] += 1);
+        too_small(&areas, share)
+    });
+    (labels(&removed, threshold), bytemuck::pod_collect_to_vec(&choose(&removed, threshold, |w| w.confidence)))
+}
+
+/// The harness's choice.
 fn choice(engine: &Engine, file: &Weights) -> Result<(), String> {
     let logits = upload(engine, &[9, OUTPUT[1], OUTPUT[0]], &floats(file, "harness.sclip.slide_logits"));
-    let pixels = (OUTPUT[0] * OUTPUT[1]) as usize;
     for (name, scale, threshold, area) in
         [("a", 40.0, 0.0, None), ("b", 40.0, 0.25, None), ("c", 65.0, 0.25, Some(0.1)), ("d", 40.0, 0.0, Some(0.02))]
     {
-        let choose = |removed: &[usize], threshold: f32, which: fn(&Winner) -> Value| {
-            let rules = ops::segment_rules(&CLASS_OF_NAME, removed, threshold);
-            let rules = engine.gpu().upload("rules", &[rules.len() as u32], DType::U32, &rules).unwrap();
-            let out = run(engine, |b| {
-                let logits = b.import(&logits);
-                let winner = Winner::new(b, 1, pixels as u32)?;
-                ops::segment(b, "segment", logits, 0, 0, &rules, scale, &winner)?;
-                Ok(which(&winner))
-            });
-            bytes(engine, &out)
-        };
-        let labels =
-            |removed: &[usize], threshold: f32| -> Vec<u32> { bytemuck::pod_collect_to_vec(&choose(removed, threshold, |w| w.classes)) };
-        let removed = area.map_or(Vec::new(), |share| {
-            let mut areas = vec![0; 5];
-            labels(&[], 0.0).iter().for_each(|&class| areas[class as usize] += 1);
-            too_small(&areas, share)
-        });
-        let (got, want) = (labels(&removed, threshold), ints(file, &format!("harness.sclip.{name}.labels")));
+        let (got, confidence) = choice_of(engine, &logits, scale, threshold, area);
+        let (pixels, want) = (got.len(), ints(file, &format!("harness.sclip.{name}.labels")));
         let wrong = got.iter().zip(&want).filter(|(g, w)| g != w).count();
         if got.len() != want.len() || wrong > 0 {
             return Err(format!("harness {name}: {wrong} of {} labels differ", want.len()));
@@ -118,8 +124,7 @@ fn choice(engine: &Engine, file: &Weights) -> Result<(), String> {
         // The published probabilities are those of the classes; the winner's is the largest of them.
         let probabilities = floats(file, &format!("harness.sclip.{name}.probabilities"));
         let largest: Vec<f32> = (0..pixels).map(|i| (0..5).map(|c| probabilities[c * pixels + i]).fold(0.0, f32::max)).collect();
-        let got: Vec<f32> = bytemuck::pod_collect_to_vec(&choose(&removed, threshold, |w| w.confidence));
-        compare(&format!("harness {name}, probability"), &got, &largest, LIMIT)?;
+        compare(&format!("harness {name}, probability"), &confidence, &largest, LIMIT)?;
     }
     Ok(())
 }

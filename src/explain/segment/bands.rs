@@ -120,7 +120,18 @@ mod tests {
     use crate::explain::segment::{Pamr, View};
 
     fn options(pamr: Option<Pamr>) -> SegmentOptions {
-        SegmentOptions { view: View::Aspect(224), logit_scale: 40.0, prob_thd: 0.0, area_thd: None, pamr, through_input: false }
+        SegmentOptions {
+            view: View::Aspect(224),
+            logit_scale: 40.0,
+            prob_thd: 0.0,
+            area_thd: None,
+            pamr,
+            through_input: false,
+            closing: false,
+            pad: false,
+            class_row: false,
+            presence: 0.0,
+        }
     }
 
     #[test]

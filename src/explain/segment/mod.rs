@@ -11,10 +11,13 @@
 
 mod bands;
 pub mod classes;
+pub mod closing;
 pub mod clusters;
 mod palette;
 pub mod presets;
+pub mod refine;
 mod resize;
+mod scoring;
 mod segmenter;
 pub mod view;
 
@@ -22,6 +25,7 @@ pub use classes::{Class, Classes};
 pub use clusters::ClusterVote;
 pub use palette::voc_colour;
 pub use presets::Protocol;
+pub use refine::{KeyLength, ScoreRefinement};
 pub use segmenter::Segmenter;
 pub use view::{Short, View};
 
@@ -45,6 +49,16 @@ pub struct SegmentOptions {
     /// For one pass over the whole image: from the grid to the model's input first and then to the image's size (NACLIP,
     /// ResCLIP), not straight from the grid (SCLIP). Windows always go by the input.
     pub through_input: bool,
+    /// A 3 x 3 morphological closing of the finished map: cracks and holes of a pixel or two go to the neighbour with the
+    /// higher class index.
+    pub closing: bool,
+    /// Zeros around windows up to a multiple of the patch, so that no row or column of pixels is left out; what the model
+    /// says of the zeros is cut off.
+    pub pad: bool,
+    /// Patches' scores times those of the class row, name by name, before windows are joined.
+    pub class_row: bool,
+    /// Names that no patch of a window finds so likely are taken out of that window, see [`ScoreRefinement`]; 0 for none.
+    pub presence: f32,
 }
 
 impl SegmentOptions {
@@ -58,6 +72,10 @@ impl SegmentOptions {
             area_thd: None,
             pamr: None,
             through_input: false,
+            closing: false,
+            pad: false,
+            class_row: false,
+            presence: 0.0,
         }
     }
 
@@ -76,6 +94,10 @@ impl SegmentOptions {
         }
         if self.area_thd.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return wrong("area threshold: expected a share from 0 to 1".into());
+        }
+        ScoreRefinement { presence: self.presence, ..ScoreRefinement::NONE }.check()?;
+        if self.pad && !matches!(self.view, View::Windows { .. }) {
+            return wrong("padding is for windows: pass a view that has them".into());
         }
         match &self.pamr {
             Some(pamr) => pamr.check(self.view),
@@ -139,7 +161,8 @@ pub struct Segmentation {
     pub size: [u32; 2],
     /// Index into [`Classes::list`] of each pixel, `[H, W]`.
     pub class_of_pixel: Vec<u16>,
-    /// Probability of the class that won each pixel, `[H, W]`: of its best name, before the threshold made it background.
+    /// Probability of the class that won each pixel, `[H, W]`: of its best name, before a threshold or a
+    /// closing gave the pixel to another.
     pub confidence: Vec<f32>,
     /// Pixels of each class.
     pub areas: Vec<u64>,

@@ -44,8 +44,7 @@ pub enum Protocol {
     Sclip,
     /// arXiv 2404.08181, with refinement as its README's numbers.
     Naclip,
-    /// arXiv 2407.12442. Its zero padding of windows to a multiple of the patch is not imitated: windows of 448 and 224
-    /// pixels, which it uses, need none with patches of 16, 14 or 32 pixels.
+    /// arXiv 2407.12442.
     Clearclip,
     /// arXiv 2411.15869.
     ScClip,
@@ -104,7 +103,18 @@ impl Protocol {
             _ => View::Windows { short, crop: 224, stride: 112 },
         };
         let pamr = matches!(self, Protocol::Naclip | Protocol::Itaclip).then(|| Pamr { guide: Guide::Input, ..Pamr::default() });
-        Ok(SegmentOptions { view, logit_scale: scale, prob_thd: prob, area_thd: area, pamr, through_input: self == Protocol::Naclip })
+        Ok(SegmentOptions {
+            view,
+            logit_scale: scale,
+            prob_thd: prob,
+            area_thd: area,
+            pamr,
+            through_input: self == Protocol::Naclip,
+            closing: self == Protocol::Itaclip,
+            pad: self == Protocol::Clearclip,
+            class_row: false,
+            presence: 0.0,
+        })
     }
 }
 

@@ -1,13 +1,14 @@
 //! The segmenter: a model, classes and a method, image after image.
 
 use crate::clip::model::check_finite;
-use crate::clip::{Clip, Image, ImageInput, Labels, SourceKind};
+use crate::clip::{Clip, Image, Labels};
 use crate::error::{Error, Result};
 use crate::explain::explainer::{Explainer, ScoreOutputs};
 use crate::explain::method::Method;
 use crate::explain::segment::bands::{BandOutputs, Job, around, bands, plan_band};
-use crate::explain::segment::view::{Layout, cut};
-use crate::explain::segment::{Classes, Guide, SegmentOptions, Segmentation, too_small};
+use crate::explain::segment::closing::closing;
+use crate::explain::segment::view::Layout;
+use crate::explain::segment::{Classes, Guide, SegmentOptions, Segmentation, View, too_small};
 use crate::gpu::{Plan, Source, Tensor};
 use crate::ops::segment_rules;
 use crate::reference::Windows;
@@ -37,24 +38,24 @@ const BATCH_TOKENS: u32 = 4096;
 /// at most 64 MiB a buffer (more for refined images wider than some 4,000 pixels) and in chunks of names of 32 MiB.
 #[derive(Debug)]
 pub struct Segmenter {
-    explainer: Explainer,
-    clip: Clip,
+    pub(super) explainer: Explainer,
+    pub(super) clip: Clip,
     classes: Classes,
-    options: SegmentOptions,
+    pub(super) options: SegmentOptions,
     rules: Tensor,
     prepared: Option<Prepared>,
 }
 
 /// Everything for images of one size.
 #[derive(Debug)]
-struct Prepared {
+pub(super) struct Prepared {
     size: [u32; 2],
-    layout: Layout,
+    pub layout: Layout,
     /// For `batch` windows at a time.
-    scoring: Plan<ScoreOutputs>,
-    batch: usize,
-    source: wgpu::Buffer,
-    job: Job,
+    pub scoring: Plan<ScoreOutputs>,
+    pub batch: usize,
+    pub source: wgpu::Buffer,
+    pub job: Job,
     bands: Vec<Range<u32>>,
     /// Kept if there is but one band.
     whole: Option<Plan<BandOutputs>>,
@@ -124,6 +125,7 @@ impl Segmenter {
         };
         let pixels = self.options.view.pixels(image, &prepared.layout);
         self.score(&mut prepared, &pixels)?;
+        self.rescore(&prepared.job).await?;
         let mut removed = Vec::new();
         if let Some(share) = self.options.area_thd {
             // The rule counts what wins, whatever the threshold says of it.
@@ -132,17 +134,21 @@ impl Segmenter {
             classes.iter().for_each(|&class| areas[class as usize] += 1);
             removed = too_small(&areas, share);
         }
-        let result = self.choose(&mut prepared, image, &pixels, &removed, self.options.prob_thd).await?;
+        let (classes, confidence) = self.choose(&mut prepared, image, &pixels, &removed, self.options.prob_thd).await?;
+        let mut classes: Vec<u16> = classes.into_iter().map(|class| class as u16).collect();
+        if self.options.closing {
+            closing(&mut classes, image.size());
+        }
         let (layout, grid) = (&prepared.layout, prepared.job.grid);
         let windows = layout.windows.columns.len() * layout.windows.rows.len();
-        let found = self.summarize(image.size(), result, (grid, layout.input, windows))?;
+        let found = self.summarize(image.size(), (classes, confidence), (grid, layout.input, windows))?;
         self.prepared = Some(prepared);
         Ok(found)
     }
 
     fn prepare(&self, size: [u32; 2]) -> Result<Prepared> {
         let gpu = self.clip.gpu();
-        let layout = self.options.view.layout(size, self.clip.config());
+        let layout = self.options.view.layout(size, self.clip.config(), self.options.pad);
         let [columns, rows] = self.clip.config().grid(layout.model);
         let tokens = 1 + u64::from(columns) * u64::from(rows);
         let windows = layout.windows.columns.len() as u64 * layout.windows.rows.len() as u64;
@@ -152,13 +158,11 @@ impl Segmenter {
         let most = (u64::from(BATCH_TOKENS) / tokens).clamp(1, u64::from(windows)) as u32;
         // Batches of one size, as full as can be.
         let batch = windows.div_ceil(windows.div_ceil(most));
-        let input = ImageInput { kind: SourceKind::Rgba8, images: batch, size: layout.source, model_size: layout.model };
-        let scoring = self.explainer.plan_scores(&input)?;
-        let source = gpu.buffer("the source images", u64::from(batch) * u64::from(layout.source[0]) * u64::from(layout.source[1]) * 4)?;
+        let (scoring, source) = self.plan_windows(&layout, batch)?;
         let grid = scoring.outputs().grid;
         let shape = Shape::new(&[all_rows, self.rules.shape()[0] - 1])?;
         let scores = Tensor::new(gpu.buffer("the windows' scores", shape.elements() * 4)?, shape, DType::F32);
-        let straight = windows == 1 && !self.options.through_input;
+        let straight = !matches!(self.options.view, View::Windows { .. }) && !self.options.through_input;
         let job = Job {
             scores,
             rules: self.rules.clone(),
@@ -186,33 +190,6 @@ impl Segmenter {
             }
         };
         Ok(Prepared { size, layout, scoring, batch: batch as usize, source, job, bands, whole, guide })
-    }
-
-    /// All windows through the model; their scores together in the job's.
-    fn score(&self, p: &mut Prepared, pixels: &[u8]) -> Result<()> {
-        let gpu = self.clip.gpu();
-        let windows = &p.layout.windows;
-        let places: Vec<[usize; 2]> = windows.rows.iter().flat_map(|&y| windows.columns.iter().map(move |&x| [x, y])).collect();
-        let window_bytes = p.job.scores.bytes() / places.len() as u64;
-        let mut batch_pixels = Vec::new();
-        for (i, batch) in places.chunks(p.batch).enumerate() {
-            if places.len() == 1 {
-                gpu.queue.write_buffer(&p.source, 0, pixels);
-            } else {
-                batch_pixels.clear();
-                for &place in batch {
-                    cut(pixels, windows.canvas[0], place, windows.size, &mut batch_pixels);
-                }
-                gpu.queue.write_buffer(&p.source, 0, &batch_pixels);
-            }
-            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.segment.windows") });
-            let scores = p.scoring.record(&mut encoder, Source::Rgba8(&p.source))?.scores.buffer().clone();
-            // The last batch may be short: what stands behind it is of an earlier one and stays there.
-            let (offset, bytes) = ((i * p.batch) as u64 * window_bytes, batch.len() as u64 * window_bytes);
-            encoder.copy_buffer_to_buffer(&scores, 0, p.job.scores.buffer(), offset, bytes);
-            gpu.submit(encoder)?;
-        }
-        Ok(())
     }
 
     /// Class and confidence of every pixel, with some classes out of the race.
@@ -264,7 +241,7 @@ impl Segmenter {
     fn summarize(
         &self,
         size: [u32; 2],
-        (classes, confidence): (Vec<u32>, Vec<f32>),
+        (classes, confidence): (Vec<u16>, Vec<f32>),
         (grid, input, windows): ([u32; 2], [u32; 2], usize),
     ) -> Result<Segmentation> {
         check_finite("the segmentation", &confidence)?;
@@ -275,13 +252,12 @@ impl Segmenter {
             sums[class as usize] += f64::from(sure);
         }
         let mean_confidence = areas.iter().zip(&sums).map(|(&n, sum)| (sum / n.max(1) as f64) as f32).collect();
-        let class_of_pixel = classes.into_iter().map(|class| class as u16).collect();
-        Ok(Segmentation { size, class_of_pixel, confidence, areas, mean_confidence, grid, input, windows })
+        Ok(Segmentation { size, class_of_pixel: classes, confidence, areas, mean_confidence, grid, input, windows })
     }
 }
 
 /// The grid as its own canvas: scores go straight to the image's size.
 fn one_window(grid: [u32; 2]) -> Windows {
     let size = grid.map(|s| s as usize);
-    Windows { canvas: size, size, columns: vec![0], rows: vec![0] }
+    Windows { canvas: size, size, columns: vec![0], rows: vec![0], before: [0; 2], after: [0; 2] }
 }

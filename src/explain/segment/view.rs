@@ -65,6 +65,13 @@ pub(super) struct Layout {
     pub windows: Windows,
 }
 
+impl Layout {
+    /// True if the model sees zeros around windows.
+    pub fn pads(&self) -> bool {
+        [self.windows.before, self.windows.after] != [[0; 2]; 2]
+    }
+}
+
 impl View {
     /// Refuses what means nothing.
     pub(super) fn check(&self) -> Result<()> {
@@ -80,13 +87,20 @@ impl View {
         }
     }
 
-    /// What happens to images of this size, (width, height).
-    pub(super) fn layout(&self, size: [u32; 2], config: &ClipConfig) -> Layout {
+    /// What happens to images of this size, (width, height); with `pad`, windows get zeros around them up to whole patches.
+    pub(super) fn layout(&self, size: [u32; 2], config: &ClipConfig, pad: bool) -> Layout {
         let whole = |input: [u32; 2], source: [u32; 2]| Layout {
             input,
             source,
             model: input,
-            windows: Windows { canvas: input.map(|s| s as usize), size: input.map(|s| s as usize), columns: vec![0], rows: vec![0] },
+            windows: Windows {
+                canvas: input.map(|s| s as usize),
+                size: input.map(|s| s as usize),
+                columns: vec![0],
+                rows: vec![0],
+                before: [0; 2],
+                after: [0; 2],
+            },
         };
         match *self {
             View::Whole(model) => whole(model, size),
@@ -96,14 +110,18 @@ impl View {
                 let input = short.of(size);
                 let [columns, rows] = input.map(|s| window_starts(s, crop, stride));
                 let window = input.map(|s| s.min(crop));
+                let missing = window.map(|s| if pad { s.next_multiple_of(config.patch) - s } else { 0 });
                 let wide = |starts: Vec<u32>| starts.into_iter().map(|s| s as usize).collect();
                 let windows = Windows {
                     canvas: input.map(|s| s as usize),
                     size: window.map(|s| s as usize),
                     columns: wide(columns),
                     rows: wide(rows),
+                    before: missing.map(|m| m as usize / 2),
+                    after: missing.map(|m| m.div_ceil(2) as usize),
                 };
-                Layout { input, source: window, model: window, windows }
+                let model = [0, 1].map(|axis| window[axis] + missing[axis]);
+                Layout { input, source: window, model, windows }
             }
         }
     }
@@ -130,6 +148,18 @@ pub(super) fn cut(pixels: &[u8], width: usize, [x, y]: [usize; 2], size: [usize;
     for row in y..y + size[1] {
         out.extend_from_slice(&pixels[(row * width + x) * 4..][..size[0] * 4]);
     }
+}
+
+/// Planes of windows with zeros around them: `[P, h, w]` -> `[P, H, W]`.
+pub(super) fn pad(planes: &[f32], windows: &Windows) -> Vec<f32> {
+    let [width, height] = windows.size;
+    let [wide, high] = [0, 1].map(|axis| windows.before[axis] + windows.size[axis] + windows.after[axis]);
+    let mut out = vec![0.0; planes.len() / (width * height) * wide * high];
+    for (i, row) in planes.chunks_exact(width).enumerate() {
+        let at = ((i / height) * high + windows.before[1] + i % height) * wide + windows.before[0];
+        out[at..at + width].copy_from_slice(row);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -171,6 +201,13 @@ mod tests {
         // The long side decides: 4000 x 100 would become 13440 x 336.
         assert_eq!(short.of([4000, 100]), [2048, 51]);
         assert_eq!(short.of([1, 1]), [336, 336]);
+    }
+
+    #[test]
+    fn padding_goes_around_a_window() {
+        let windows = Windows { canvas: [2, 1], size: [2, 1], columns: vec![0], rows: vec![0], before: [0, 1], after: [1, 1] };
+        assert_eq!(pad(&[1.0, 2.0, 3.0, 4.0], &windows)[..9], [0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(pad(&[1.0, 2.0, 3.0, 4.0], &windows)[9..], [0.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub struct ViewArgs {
     /// Windows of N pixels over the resized image; 0 for the whole of it in one pass
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "View", requires = "short")]
     crop: u32,
+    /// Zeros around windows that are no multiple of the patch, so that the model reads every row and column of pixels
+    #[arg(long, help_heading = "View", requires = "crop")]
+    pad: bool,
     /// From one window to the next, pixels [default: half a window]
     #[arg(long, value_name = "N", help_heading = "View", requires = "crop")]
     stride: Option<u32>,
@@ -94,6 +97,15 @@ pub struct ViewArgs {
     /// Take out classes that cover at most this share of what all but the background cover
     #[arg(long, value_name = "SHARE", help_heading = "Choice")]
     min_area: Option<f32>,
+    /// Take names out that no patch of a window finds so likely
+    #[arg(long, value_name = "P", help_heading = "Choice")]
+    presence: Option<f32>,
+    /// Multiply patches' scores by those of the whole window, name by name
+    #[arg(long, help_heading = "Choice")]
+    class_row: bool,
+    /// Close cracks and holes of a pixel or two in the finished map; the neighbour with the higher class index gets them
+    #[arg(long, help_heading = "Choice")]
+    closing: bool,
     /// Refine along the image's colours, so many times; 0 for not [default: 10, or as the protocol has it]
     #[arg(long, value_name = "N", help_heading = "Choice")]
     pamr: Option<u32>,
@@ -132,6 +144,10 @@ impl ViewArgs {
         if self.min_area.is_some() {
             options.area_thd = self.min_area;
         }
+        options.presence = self.presence.unwrap_or(options.presence);
+        options.class_row |= self.class_row;
+        options.closing |= self.closing;
+        options.pad |= self.pad;
         options.pamr = match (self.pamr, options.pamr) {
             (Some(0), _) => None,
             (iterations, was) if iterations.is_some() || was.is_some() || self.dilations.is_some() => {
