@@ -683,7 +683,7 @@ fn segment(bencher: Bencher) {
     let rules = engine().gpu().upload("bench", &[rules.len() as u32], DType::U32, &rules).expect("uploading bench data");
     time(bencher, |b| {
         let logits = b.import(&logits);
-        let winner = Winner::new(b, 1, SEGMENTED[0] * SEGMENTED[1])?;
+        let winner = Winner::new(b, 1, SEGMENTED[0] * SEGMENTED[1], false)?;
         ops::segment(b, "segment", logits, 0, 0, &rules, 40.0, &winner)?;
         Ok(winner.classes)
     });

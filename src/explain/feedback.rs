@@ -117,7 +117,7 @@ impl Feedback {
         // One window, the picture itself: the grid is stretched over pixels that no patch covers, too.
         let size = [width as usize, height as usize];
         let whole = Windows { canvas: size, size, columns: vec![0], rows: vec![0], before: [0; 2], after: [0; 2] };
-        let winner = Winner::new(b, images, height * width)?;
+        let winner = Winner::new(b, images, height * width, false)?;
         let maps_bytes = 4 * u64::from(images) * u64::from(height) * u64::from(width);
         let chunk = (CHUNK_BYTES / maps_bytes).clamp(1, u64::from(names)) as u32;
         for first in (0..names).step_by(chunk as usize) {

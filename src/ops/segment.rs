@@ -188,6 +188,7 @@ pub fn segment_rules(class_of_name: &[u32], removed: &[usize], threshold: f32) -
 #[derive(Clone, Copy, Debug)]
 pub struct Winner {
     state: Value,
+    normalised: bool,
     /// Class of each pixel, `[B, P]`, u32.
     pub classes: Value,
     /// Its probability, `[B, P]`, f32.
@@ -195,13 +196,15 @@ pub struct Winner {
 }
 
 impl Winner {
-    /// For B images of P pixels each.
+    /// For B images of P pixels each. `normalised`: confidence is a share of the classes' probabilities, each that of its best name,
+    /// so that those of all classes sum to 1; names of a class must then stand beside each other.
     ///
     /// # Errors
     /// Too large for the device.
-    pub fn new(b: &mut PlanBuilder, images: u32, pixels: u32) -> Result<Winner> {
+    pub fn new(b: &mut PlanBuilder, images: u32, pixels: u32, normalised: bool) -> Result<Winner> {
         Ok(Winner {
-            state: b.state(&[images, pixels, 4], DType::F32)?,
+            state: b.state(&[images, pixels, if normalised { 8 } else { 4 }], DType::F32)?,
+            normalised,
             classes: b.state(&[images, pixels], DType::U32)?,
             confidence: b.state(&[images, pixels], DType::F32)?,
         })
@@ -251,7 +254,17 @@ pub fn segment(
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: segment_kernel::Params { total, pixels, plane, skip, count, first, scale, ..Default::default() },
+            params: segment_kernel::Params {
+                total,
+                pixels,
+                plane,
+                skip,
+                count,
+                first,
+                scale,
+                normalised: winner.normalised.into(),
+                ..Default::default()
+            },
             args: &[
                 Arg::Value(logits),
                 Arg::Tensor(rules),

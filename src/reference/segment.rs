@@ -4,6 +4,7 @@
 //! P           = softmax over all names of (scale * logits)
 //! class c     = max of P over the names of c, 0 if c was removed
 //! prediction  = argmax over classes, the first of equal ones; 0 if its probability is below the threshold
+//! confidence  = its probability; `normalised`: divided by the sum over classes (NACLIP, ResCLIP)
 //! ```
 //!
 //! Source: the post-processing that SCLIP, NACLIP and their successors share. Removed classes keep their share of the
@@ -21,6 +22,7 @@ pub fn segment(
     removed: &[usize],
     scale: f32,
     threshold: f32,
+    normalised: bool,
 ) -> (Vec<u32>, Vec<f32>) {
     assert_eq!(logits.len(), class_of_name.len() * pixels, "logits are not [{}, {pixels}]", class_of_name.len());
     let classes = class_of_name.iter().copied().max().map_or(1, |last| last + 1);
@@ -35,7 +37,10 @@ pub fn segment(
             }
         }
         let best = (0..classes).fold(0, |best, class| if likely[class] > likely[best] { class } else { best });
-        (if likely[best] < f64::from(threshold) { 0 } else { best as u32 }, likely[best] as f32)
+        // 0 if no class may win.
+        let sum = likely.iter().sum::<f64>();
+        let sum = if normalised && sum > 0.0 { sum } else { 1.0 };
+        (if likely[best] < f64::from(threshold) { 0 } else { best as u32 }, (likely[best] / sum) as f32)
     };
     (0..pixels).map(one).unzip()
 }
@@ -48,13 +53,16 @@ mod tests {
     fn names_compete_one_by_one() {
         // Two names of class 0 with ln 2 each, one of class 1 with ln 3: together class 0 has more, its best name has less.
         let logits = [2f32.ln(), 2f32.ln(), 3f32.ln()];
-        let (classes, confidence) = segment(&logits, 1, &[0, 0, 1], &[], 1.0, 0.0);
+        let (classes, confidence) = segment(&logits, 1, &[0, 0, 1], &[], 1.0, 0.0, false);
         assert_eq!(classes, [1]);
         assert!((confidence[0] - 3.0 / 7.0).abs() < 1e-6);
         // Below the threshold: background, at the winner's probability. Removed: the next best, with no more than its own.
-        assert_eq!(segment(&logits, 1, &[0, 0, 1], &[], 1.0, 0.5).0, [0]);
-        let (classes, confidence) = segment(&logits, 1, &[0, 0, 1], &[1], 1.0, 0.0);
+        assert_eq!(segment(&logits, 1, &[0, 0, 1], &[], 1.0, 0.5, false).0, [0]);
+        let (classes, confidence) = segment(&logits, 1, &[0, 0, 1], &[1], 1.0, 0.0, false);
         assert_eq!(classes, [0]);
         assert!((confidence[0] - 2.0 / 7.0).abs() < 1e-6);
+        // Of 2/7 and 3/7, the classes' shares of each other; the threshold is for the 3/7.
+        let (classes, confidence) = segment(&logits, 1, &[0, 0, 1], &[], 1.0, 0.5, true);
+        assert!(classes == [0] && (confidence[0] - 0.6).abs() < 1e-6);
     }
 }

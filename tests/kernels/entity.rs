@@ -136,13 +136,13 @@ fn a_batch_of_feedback_is_each_image_alone() {
     let pixels = Random::new(5).floats(images * 3 * width * height, 1.0, DType::F32);
     let cosines = Random::new(6).floats(images * tokens * names, 0.05, DType::F32);
 
-    let whole = Windows { canvas: [width, height], size: [width, height], columns: vec![0], rows: vec![0] };
+    let whole = Windows { canvas: [width, height], size: [width, height], columns: vec![0], rows: vec![0], before: [0; 2], after: [0; 2] };
     let (mut labels, mut matrices, mut unsure) = (Vec::new(), Vec::new(), 0);
     for (pixels, cosines) in pixels.chunks_exact(3 * width * height).zip(cosines.chunks_exact(tokens * names)) {
         let weights = reference::pamr_weights(pixels, [width, height], &[1, 4]);
         let maps = reference::stitch(cosines, names, grid, &whole, 0..names);
         let maps = (0..3).fold(maps, |maps, _| reference::pamr(&maps, &weights, [width, height], &[1, 4]));
-        let (classes, confidence) = reference::segment(&maps, width * height, &[0, 1, 2, 3, 4], &[], 40.0, 0.3);
+        let (classes, confidence) = reference::segment(&maps, width * height, &[0, 1, 2, 3, 4], &[], 40.0, 0.3, false);
         unsure += confidence.iter().filter(|&&v| v < 0.3).count();
         let modes = reference::patch_modes(&classes, [width, height], side);
         let same = reference::same_entity(&modes, grid, true);

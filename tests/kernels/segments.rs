@@ -118,7 +118,7 @@ pub fn segment(case: &Case) {
         let plane = height * width;
         let pixels = plane - 2 * skip;
         let logits = Random::new(u64::from(names)).floats((images * names * plane) as usize, 0.3, DType::F32);
-        // Two or three names to a class; class 0 has none in every other case.
+        // Two or three names to a class, side by side; class 0 has none in every other case.
         let class_of_name: Vec<u32> = (0..names).map(|n| n * 2 / 5 + names % 2).collect();
         let removed: &[usize] = if names > 7 { &[1, 3] } else { &[] };
         let threshold = (5.0 / names as f32).min(0.7);
@@ -127,32 +127,37 @@ pub fn segment(case: &Case) {
         let inside: Vec<f32> =
             logits.chunks_exact(plane as usize).flat_map(|p| p[skip as usize..(plane - skip) as usize].to_vec()).collect();
         let wide: Vec<usize> = class_of_name.iter().map(|&c| c as usize).collect();
-        let of_one = |logits| reference::segment(logits, pixels as usize, &wide, removed, 10.0, threshold);
-        let found = inside.chunks_exact((names * pixels) as usize).map(of_one);
-        let (classes, confidence): (Vec<_>, Vec<_>) = found.unzip();
-        let (classes, confidence) = (classes.concat(), confidence.concat());
-        let build = |b: &mut lancet::gpu::PlanBuilder, which: fn(&Winner) -> lancet::gpu::Value| {
-            let winner = Winner::new(b, images, pixels)?;
-            for first in (0..names).step_by(chunk as usize) {
-                let count = chunk.min(names - first);
-                let chunk = (first * plane) as usize..((first + count) * plane) as usize;
-                let part: Vec<f32> =
-                    logits.chunks_exact((names * plane) as usize).flat_map(|of_one| of_one[chunk.clone()].to_vec()).collect();
-                let part = b.import(&upload(case.rig, &[images * count, height, width], DType::F32, &part));
-                ops::segment(b, "segment", part, first, skip, &rules, 10.0, &winner)?;
-            }
-            Ok(which(&winner))
-        };
-        let what = format!("{images} images, {names} names by {chunk}, {pixels} pixels of {plane}");
-        let got = run(case.rig, |b| build(b, |w| w.confidence));
-        case.close(&what, &got, &confidence, Tolerance { absolute: FEW_ROUNDINGS.absolute, relative: 1e-5 });
-        let got = run(case.rig, |b| build(b, |w| w.classes));
-        case.ran(&got);
-        // A probability within rounding of the threshold may fall to either side.
-        let close = |i: usize| (confidence[i] - threshold).abs() < 1e-5;
-        let words = got.words();
-        let wrong = (0..classes.len()).find(|&i| words[i] != classes[i] && !close(i));
-        assert_eq!(wrong, None, "{}", case.label(&what));
-        assert!(names < 9 || (classes.contains(&0) && classes.iter().any(|&c| c > 3)), "both outcomes are tested");
+        // Twice the state of the largest picture exceeds a default binding.
+        for normalised in [false, true].into_iter().filter(|n| !n || pixels < 4_000_000) {
+            let of_one = |logits, normalised| reference::segment(logits, pixels as usize, &wide, removed, 10.0, threshold, normalised);
+            let all = |normalised| -> (Vec<Vec<u32>>, Vec<Vec<f32>>) {
+                inside.chunks_exact((names * pixels) as usize).map(|logits| of_one(logits, normalised)).unzip()
+            };
+            let ((classes, confidence), likely) = (all(normalised), all(false).1.concat());
+            let (classes, confidence) = (classes.concat(), confidence.concat());
+            let build = |b: &mut lancet::gpu::PlanBuilder, which: fn(&Winner) -> lancet::gpu::Value| {
+                let winner = Winner::new(b, images, pixels, normalised)?;
+                for first in (0..names).step_by(chunk as usize) {
+                    let count = chunk.min(names - first);
+                    let chunk = (first * plane) as usize..((first + count) * plane) as usize;
+                    let part: Vec<f32> =
+                        logits.chunks_exact((names * plane) as usize).flat_map(|of_one| of_one[chunk.clone()].to_vec()).collect();
+                    let part = b.import(&upload(case.rig, &[images * count, height, width], DType::F32, &part));
+                    ops::segment(b, "segment", part, first, skip, &rules, 10.0, &winner)?;
+                }
+                Ok(which(&winner))
+            };
+            let what = format!("{images} images, {names} names by {chunk}, {pixels} pixels of {plane}, normalised {normalised}");
+            let got = run(case.rig, |b| build(b, |w| w.confidence));
+            case.close(&what, &got, &confidence, Tolerance { absolute: FEW_ROUNDINGS.absolute, relative: 1e-5 });
+            let got = run(case.rig, |b| build(b, |w| w.classes));
+            case.ran(&got);
+            // A probability within rounding of the threshold may fall to either side.
+            let close = |i: usize| (likely[i] - threshold).abs() < 1e-5;
+            let words = got.words();
+            let wrong = (0..classes.len()).find(|&i| words[i] != classes[i] && !close(i));
+            assert_eq!(wrong, None, "{}", case.label(&what));
+            assert!(names < 9 || (classes.contains(&0) && classes.iter().any(|&c| c > 3)), "both outcomes are tested");
+        }
     }
 }

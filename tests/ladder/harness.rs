@@ -1,7 +1,7 @@
 //! Whole harnesses, from pixels to labels, with the tower in plain Rust and all that follows on the GPU: ClearCLIP's padded
 //! windows and NACLIP's way from the grid by the input to the output.
 
-use crate::golden::{Golden, SIMILARITY, compare, floats, ints};
+use crate::golden::{Golden, SIMILARITY, Tolerance, compare, floats, ints};
 use crate::segmentation::{INPUT, OUTPUT, choice_of, refine, run, upload, values};
 use crate::twin::{self, EMBED, PATCH, Twin};
 use lancet::Engine;
@@ -11,6 +11,8 @@ use lancet::ops;
 use lancet::reference::{Projection, Windows, l2_normalize, similarity};
 use lancet::weights::Weights;
 
+/// The original in f32 is 2.4e-5 from itself in f64.
+const PROBABILITIES: Tolerance = Tolerance { rel_l2: 1e-4, max_abs: 1e-4 };
 const NAMES: usize = 9;
 
 /// The last block's own output alone, no residual and no MLP, with these attention logits.
@@ -77,7 +79,7 @@ fn windows(crop: u32, stride: u32, pad: bool) -> Windows {
     }
 }
 
-/// Refinement, choice, and the labels of NACLIP's predict.
+/// Refinement, choice, labels and probabilities of NACLIP's predict.
 fn predicted(engine: &Engine, file: &Weights, what: &str, input: &Tensor, pixels: &[f32]) -> Result<(), String> {
     let image = upload(engine, &[3, INPUT[1], INPUT[0]], pixels);
     let refined = run(engine, |b| {
@@ -86,13 +88,16 @@ fn predicted(engine: &Engine, file: &Weights, what: &str, input: &Tensor, pixels
         let image = ops::upsample(b, "upsample", image, INPUT, OUTPUT)?;
         refine(b, image, maps, 10, &[8, 16])
     });
-    let (got, _) = choice_of(engine, &refined, 40.0, 0.2, None);
+    let (got, confidence) = choice_of(engine, &refined, 40.0, 0.2, None, true);
     let want = ints(file, &format!("harness.naclip.{what}.labels"));
     let wrong = got.iter().zip(&want).filter(|(g, w)| g != w).count();
     if wrong > 0 || got.len() != want.len() {
         return Err(format!("harness.naclip.{what}.labels: {wrong} of {} differ", want.len()));
     }
-    Ok(())
+    // Published is each class's, the winner's is the largest.
+    let all = floats(file, &format!("harness.naclip.{what}.probabilities"));
+    let largest: Vec<f32> = (0..got.len()).map(|i| all.iter().skip(i).step_by(got.len()).copied().fold(0.0, f32::max)).collect();
+    compare(&format!("harness.naclip.{what}.probabilities"), &confidence, &largest, PROBABILITIES)
 }
 
 /// Needs the full folder.

@@ -76,7 +76,7 @@ pub fn published(golden: &Golden) -> Result<(), String> {
     });
     compare("logits of all views", &values(&engine, &merged), &floats(&methods, "m12.112x160.itaclip.engineered_logits"), SIMILARITY)?;
 
-    let (labels, _) = choice_of(&engine, &merged, 40.0, 0.25, Some(0.02));
+    let (labels, _) = choice_of(&engine, &merged, 40.0, 0.25, Some(0.02), false);
     let same = |what: &str, got: &[u32]| {
         let wrong = got.iter().zip(ints(&methods, what)).filter(|(g, w)| **g != *w).count();
         if wrong > 0 { Err(format!("{what}: {wrong} labels differ")) } else { Ok(()) }

@@ -86,14 +86,21 @@ fn refinement_of_windows(engine: &Engine, file: &Weights, vit: &Weights) -> Resu
 }
 
 /// Classes and their probabilities from logits `[9, H, W]`: softmax, several names a class, area rule, threshold.
-pub fn choice_of(engine: &Engine, logits: &Tensor, scale: f32, threshold: f32, area: Option<f32>) -> (Vec<u32>, Vec<f32>) {
+pub fn choice_of(
+    engine: &Engine,
+    logits: &Tensor,
+    scale: f32,
+    threshold: f32,
+    area: Option<f32>,
+    normalised: bool,
+) -> (Vec<u32>, Vec<f32>) {
     let pixels = logits.shape()[1] * logits.shape()[2];
     let choose = |removed: &[usize], threshold: f32, which: fn(&Winner) -> Value| {
         let rules = ops::segment_rules(&CLASS_OF_NAME, removed, threshold);
         let rules = engine.gpu().upload("rules", &[rules.len() as u32], DType::U32, &rules).unwrap();
         let out = run(engine, |b| {
             let logits = b.import(logits);
-            let winner = Winner::new(b, 1, pixels)?;
+            let winner = Winner::new(b, 1, pixels, normalised)?;
             ops::segment(b, "segment", logits, 0, 0, &rules, scale, &winner)?;
             Ok(which(&winner))
         });
@@ -115,7 +122,7 @@ fn choice(engine: &Engine, file: &Weights) -> Result<(), String> {
     for (name, scale, threshold, area) in
         [("a", 40.0, 0.0, None), ("b", 40.0, 0.25, None), ("c", 65.0, 0.25, Some(0.1)), ("d", 40.0, 0.0, Some(0.02))]
     {
-        let (got, confidence) = choice_of(engine, &logits, scale, threshold, area);
+        let (got, confidence) = choice_of(engine, &logits, scale, threshold, area, false);
         let (pixels, want) = (got.len(), ints(file, &format!("harness.sclip.{name}.labels")));
         let wrong = got.iter().zip(&want).filter(|(g, w)| g != w).count();
         if got.len() != want.len() || wrong > 0 {

@@ -44,8 +44,9 @@ pub(super) struct BandOutputs {
 /// The bands of an image: each fits the device with what it needs around it.
 pub(super) fn bands(size: [u32; 2], options: &SegmentOptions) -> Vec<Range<u32>> {
     let reach = options.pamr.as_ref().map_or(0, |p| p.reach());
-    // Refinement keeps a weight per neighbour, the choice four numbers per pixel.
-    let per_pixel = options.pamr.as_ref().map_or(16, |p| 32 * p.dilations.len() as u64);
+    // Refinement keeps a weight per neighbour, the choice four numbers per pixel, or eight.
+    let choice = if options.normalised { 32 } else { 16 };
+    let per_pixel = options.pamr.as_ref().map_or(choice, |p| 32 * p.dilations.len() as u64);
     let fit = (BAND_BYTES / (u64::from(size[0]) * per_pixel)).min(u64::from(size[1])) as u32;
     // Below as many rows as it reaches, refinement would spend most of its time outside the band: rather a larger buffer.
     let rows = if fit == size[1] { fit } else { fit.saturating_sub(2 * reach).max(reach).max(1) };
@@ -76,7 +77,7 @@ pub(super) fn plan_band(
         let scores = b.import(&job.scores);
         let labels = scores.shape().width();
         let weights = plan_weights(b, job, config, options, &rows)?;
-        let winner = Winner::new(b, 1, (band.end - band.start) * job.size[0])?;
+        let winner = Winner::new(b, 1, (band.end - band.start) * job.size[0], options.normalised)?;
         let skip = (band.start - rows.start) * job.size[0];
         let canvas = job.windows.canvas.map(|s| s as u32);
         let map_bytes = |[w, h]: [u32; 2]| u64::from(w) * u64::from(h) * 4;
@@ -131,6 +132,7 @@ mod tests {
             pad: false,
             class_row: false,
             presence: 0.0,
+            normalised: false,
         }
     }
 

@@ -59,6 +59,8 @@ pub struct SegmentOptions {
     pub class_row: bool,
     /// Names that no patch of a window finds so likely are taken out of that window, see [`ScoreRefinement`]; 0 for none.
     pub presence: f32,
+    /// Divide each pixel's class probabilities by their sum, after the threshold: moves confidences, not classes.
+    pub normalised: bool,
 }
 
 impl SegmentOptions {
@@ -76,6 +78,7 @@ impl SegmentOptions {
             pad: false,
             class_row: false,
             presence: 0.0,
+            normalised: false,
         }
     }
 
@@ -161,8 +164,8 @@ pub struct Segmentation {
     pub size: [u32; 2],
     /// Index into [`Classes::list`] of each pixel, `[H, W]`.
     pub class_of_pixel: Vec<u16>,
-    /// Probability of the class that won each pixel, `[H, W]`: of its best name, before a threshold or a
-    /// closing gave the pixel to another.
+    /// Probability of the class that won each pixel, `[H, W]`: of its best name ([`SegmentOptions::normalised`]:
+    /// its share of all classes'), before a threshold or a closing gave the pixel to another.
     pub confidence: Vec<f32>,
     /// Pixels of each class.
     pub areas: Vec<u64>,

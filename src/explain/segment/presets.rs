@@ -114,6 +114,7 @@ impl Protocol {
             pad: self == Protocol::Clearclip,
             class_row: false,
             presence: 0.0,
+            normalised: self == Protocol::Naclip,
         })
     }
 }
