@@ -35,6 +35,9 @@ pub struct VisionPath {
     pub aggregate: Cow<'static, [Aggregate]>,
     /// The sum of these blocks' tokens (first, last) goes through the changed block too, and what comes out is added.
     pub fuse: Option<[u32; 2]>,
+    /// The depth that numbers of earlier blocks (of `terms`, `post_mix`, `aggregate`, `fuse`) belong to: in a model of another depth
+    /// they stand for the blocks at the same share of the way. `None`: they are the model's own.
+    pub numbered_for: Option<u32>,
     /// Another activation than the model's, in all blocks, where a method's own code has one.
     pub activation: Option<Activation>,
     /// Another epsilon of layer norms than the model's.
@@ -173,6 +176,7 @@ impl VisionPath {
         repair: None,
         aggregate: Cow::Borrowed(&[]),
         fuse: None,
+        numbered_for: None,
         activation: None,
         eps: None,
         pool: Some(PoolPath::ORDINARY),
@@ -185,6 +189,30 @@ impl VisionPath {
         };
         let alone = self.gaussian.is_none() && self.logit_mix.is_none() && self.post_mix.is_none() && !self.patches_only;
         alone.then_some((p, q))
+    }
+
+    /// The same for a model of so many blocks: numbers of earlier blocks are its own.
+    pub(crate) fn numbered(&self, layers: u32) -> VisionPath {
+        let Some(depth) = self.numbered_for.filter(|&depth| depth > 0 && depth != layers) else {
+            return VisionPath { numbered_for: None, ..self.clone() };
+        };
+        let own = |number: u32| ((number * layers + depth / 2) / depth).clamp(1, layers.saturating_sub(1).max(1));
+        let mut path = VisionPath { numbered_for: None, ..self.clone() };
+        for term in path.terms.to_mut() {
+            if let Pair::Similarity { block, .. } = &mut term.pair {
+                *block = own(*block);
+            }
+        }
+        for aggregate in path.aggregate.to_mut() {
+            aggregate.block = own(aggregate.block);
+        }
+        path.fuse = path.fuse.map(|ends| ends.map(own));
+        if let Some(mix) = &mut path.post_mix {
+            let mut blocks: Vec<u32> = mix.blocks.iter().map(|&number| own(number)).collect();
+            blocks.dedup();
+            mix.blocks = blocks.into();
+        }
+        path
     }
 
     /// Blocks that must lie before the last one.
@@ -239,6 +267,7 @@ impl VisionPath {
             ("post_mix.lambda", self.post_mix.as_ref().map(|m| m.lambda), true),
             ("repair.contamination", self.repair.map(|r| r.contamination), true),
             ("eps", self.eps, false),
+            ("numbered_for", self.numbered_for.map(|depth| depth as f32), false),
         ];
         for (knob, value, share) in numbers {
             if value.is_some_and(|v| !(v.is_finite() && if share { (0.0..=1.0).contains(&v) } else { v > 0.0 })) {
@@ -269,6 +298,14 @@ impl VisionPath {
 
     /// Why a transformer of so many blocks cannot do this.
     pub(crate) fn too_deep_for(&self, layers: u32) -> Option<String> {
+        if layers < 2 && self.numbered_for.is_some() {
+            return Some("its terms are of blocks before the last, and this model has no other block".into());
+        }
+        let path = self.numbered(layers);
+        path.own_blocks_too_deep_for(layers)
+    }
+
+    fn own_blocks_too_deep_for(&self, layers: u32) -> Option<String> {
         let beyond = self.earlier_blocks().find(|&(_, block)| block == 0 || block >= layers);
         if let Some((knob, block)) = beyond {
             return Some(format!("{knob} names block {block}; this model has {layers}, and it must lie before the last"));
@@ -291,7 +328,7 @@ impl Term {
         }
         match self.pair {
             Pair::Projections(p, q) if [p, q].contains(&Projection::UnitValue) => {
-                wrong("unit values are for the attention pool of a ResNet (pool.attention); in blocks set unit on the term")
+                wrong("unit values are for the attention pool of a ResNet (pool.attention); for transformer blocks set unit on the term")
             }
             Pair::Projections(p, q) if self.iterations > 0 && (p != q || !self.unit) => {
                 wrong("iterations need unit and a projection compared with itself")
@@ -325,5 +362,40 @@ impl PoolPath {
             return wrong("pool.ordinary_class_row needs pool.attention: the identity has no second row to take");
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_blocks_follow_the_depth() {
+        let mix = PostMix {
+            tau: 1.0,
+            lambda: 0.5,
+            blocks: Cow::Borrowed(&[7, 8, 10]),
+            pairs: Cow::Borrowed(&[(Projection::Query, Projection::Key)]),
+        };
+        let aggregate = Aggregate { before: true, block: 9, threshold: 0.4 };
+        let path = VisionPath {
+            blocks: 1,
+            post_mix: Some(mix),
+            aggregate: vec![aggregate].into(),
+            fuse: Some([4, 10]),
+            numbered_for: Some(12),
+            ..VisionPath::ORDINARY
+        };
+        let of = |layers| {
+            let own = path.numbered(layers);
+            (own.post_mix.unwrap().blocks.into_owned(), own.aggregate[0].block, own.fuse.unwrap())
+        };
+        assert_eq!(of(12), (vec![7, 8, 10], 9, [4, 10]));
+        assert_eq!(of(24), (vec![14, 16, 20], 18, [8, 20]));
+        assert_eq!(of(6), (vec![4, 5], 5, [2, 5]));
+        assert_eq!(path.too_deep_for(2), None);
+        assert!(path.too_deep_for(1).unwrap().contains("no other block"));
+        let own = VisionPath { numbered_for: None, ..path };
+        assert!(own.too_deep_for(8).unwrap().contains("block 9"));
     }
 }

@@ -70,6 +70,7 @@ impl Transformer {
             let ours = VisionPath { activation: None, eps: None, ..path.clone() };
             return self.with(path.activation, path.eps).plan(b, pixels, &ours, ends, mix);
         }
+        let path = &path.numbered(self.blocks.len() as u32);
         let mut run = self.start(b, pixels, path, ends)?;
         let tokens = run.tokens;
         let rows = run.images * tokens;

@@ -3,6 +3,7 @@
 use crate::clip::preprocess::{Image, plan_pixels};
 use crate::clip::{Clip, ImageInput, Labels, LogitMix, SourceKind};
 use crate::error::{Error, Result};
+use crate::explain::compare::plan_together;
 use crate::explain::feedback::Feedback;
 use crate::explain::method::{Maps, Method, Score};
 use crate::explain::pipeline::Pipeline;
@@ -98,7 +99,7 @@ impl Explainer {
     // ------------------------------------------------------------ plans
 
     /// Appends everything from pixels `[B, 3, H, W]` to maps; the values are kept as outputs.
-    fn plan_maps(&self, b: &mut PlanBuilder, pixels: Value) -> Result<(PlannedMaps, [u32; 2])> {
+    pub(super) fn plan_maps(&self, b: &mut PlanBuilder, pixels: Value) -> Result<(PlannedMaps, [u32; 2])> {
         let &[images, _, height, width] = pixels.shape().dims() else {
             return Err(Error::shape("explain", "pixels", "[B, 3, H, W]", pixels.shape()));
         };
@@ -302,9 +303,9 @@ impl Explainer {
         let kept = self.scoring.take().filter(|s| s.input() == input);
         let mut session = match kept {
             Some(session) => session,
-            None => ScoreSession::new(self.clip.gpu(), input, self.plan_scores(&input)?)?,
+            None => ScoreSession::new(self.clip.gpu(), input, plan_together(&[self], &input)?)?,
         };
-        let scores = session.run(images, self.labels.names().len()).await?;
+        let scores = session.run(images, self.labels.names().len()).await?.remove(0);
         self.scoring = Some(session);
         Ok(scores)
     }
@@ -317,14 +318,14 @@ impl Explainer {
 
 /// Values of the scoring part of a plan.
 #[derive(Clone, Copy)]
-struct PlannedMaps {
+pub(super) struct PlannedMaps {
     cosines: Value,
     scores: Value,
     maps: Value,
 }
 
 impl PlannedMaps {
-    fn resolve(self, r: &crate::gpu::Resolved, grid: [u32; 2]) -> Result<ScoreOutputs> {
+    pub(super) fn resolve(self, r: &crate::gpu::Resolved, grid: [u32; 2]) -> Result<ScoreOutputs> {
         Ok(ScoreOutputs { cosines: r.tensor(self.cosines)?, scores: r.tensor(self.scores)?, maps: r.tensor(self.maps)?, grid })
     }
 }

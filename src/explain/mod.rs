@@ -1,6 +1,7 @@
 //! Explanations: methods as data, scores per label, heat maps over the image.
 
 pub mod anomaly;
+pub mod compare;
 pub mod explainer;
 pub mod feedback;
 mod frame;
@@ -18,6 +19,7 @@ pub mod views;
 pub mod words;
 
 pub use anomaly::{ANOCLIP, Anomaly, AnomalyDetector, AnomalyStream};
+pub use compare::{Comparison, Cost, Costs};
 pub use explainer::{ExplainOutputs, Explainer, ScoreOutputs};
 pub use feedback::{Feedback, FeedbackValues};
 pub use method::{Maps, Method, Score};

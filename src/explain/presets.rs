@@ -100,6 +100,7 @@ impl Method {
         about: Cow::Borrowed("NACLIP with middle blocks' attention and a second pass (arXiv 2411.15851)"),
         vision: VisionPath {
             post_mix: Some(PostMix { tau: 2.0, lambda: 0.3, blocks: Cow::Borrowed(&[6, 7, 8, 9]), pairs: Cow::Borrowed(&[QK]) }),
+            numbered_for: Some(12),
             logit_mix: Some(LogitMix { tau: 2.2, lambda: 0.7, threshold: 0.1, path_rule: true }),
             ..Method::NACLIP.vision
         },
@@ -125,6 +126,7 @@ impl Method {
                 Aggregate { before: false, block: 4, threshold: 0.4 },
             ]),
             fuse: Some([4, 10]),
+            numbered_for: Some(12),
             ..REDUCED
         },
         score: Score::Cosine,
@@ -139,6 +141,7 @@ impl Method {
         vision: VisionPath {
             terms: Cow::Borrowed(&[term(QQ), term(KK)]),
             post_mix: Some(PostMix { tau: 1.0, lambda: 0.5, blocks: Cow::Borrowed(&[7, 8, 10]), pairs: Cow::Borrowed(&[QQ, KK]) }),
+            numbered_for: Some(12),
             mlp: false,
             ..LAST
         },

@@ -4,7 +4,7 @@ use crate::clip::model::check_finite;
 use crate::clip::preprocess::{Image, ImageInput};
 use crate::error::{Error, Result};
 use crate::explain::explainer::ScoreOutputs;
-use crate::gpu::{Gpu, Plan, Readback, Source};
+use crate::gpu::{Gpu, Plan, Profile, Readback, Source};
 use crate::reference::minmax;
 use std::sync::Arc;
 
@@ -39,6 +39,30 @@ impl Scores {
     }
 }
 
+impl Scores {
+    /// From rows of tokens, class row first: cosines `[B (1 + N), W]`, W = L or with the empty text L + 1, scores `[B (1 + N), L]`.
+    fn sorted(cosines: &[f32], scores: &[f32], images: usize, labels: usize, grid: [u32; 2]) -> Scores {
+        let tokens = 1 + grid[0] as usize * grid[1] as usize;
+        let wide = cosines.len() / (images * tokens);
+        let mut all = Scores {
+            images,
+            labels,
+            grid,
+            class_cosines: Vec::with_capacity(images * labels),
+            class_scores: Vec::with_capacity(images * labels),
+            patches: Vec::with_capacity(images * labels * (tokens - 1)),
+        };
+        for (cosines, scores) in cosines.chunks_exact(tokens * wide).zip(scores.chunks_exact(tokens * labels)) {
+            all.class_cosines.extend(&cosines[..labels]);
+            all.class_scores.extend(&scores[..labels]);
+            for l in 0..labels {
+                all.patches.extend(scores.chunks_exact(labels).skip(1).map(|row| row[l]));
+            }
+        }
+        all
+    }
+}
+
 /// A map of patch scores stretched to 0..1 from its weakest to its strongest patch; a constant map is 0.
 pub fn stretched(map: &[f32]) -> Vec<f32> {
     // The kernel's definition drops a class row in front.
@@ -46,27 +70,27 @@ pub fn stretched(map: &[f32]) -> Vec<f32> {
     minmax(&tokens, 1, tokens.len(), 1)
 }
 
-/// A plan and its buffers for images of one size, kept between batches.
+/// A plan and its buffers for images of one size, kept between batches; one method, or several that share steps.
 #[derive(Debug)]
 pub(crate) struct ScoreSession {
     gpu: Arc<Gpu>,
     input: ImageInput,
-    plan: Plan<ScoreOutputs>,
+    plan: Plan<Vec<ScoreOutputs>>,
     image: wgpu::Buffer,
-    read_cosines: Readback,
-    read_scores: Readback,
+    /// Cosines and scores of each method.
+    reads: Vec<[Readback; 2]>,
 }
 
 impl ScoreSession {
     /// Makes everything for batches like `input`; `plan` is planned for it.
-    pub fn new(gpu: &Arc<Gpu>, input: ImageInput, plan: Plan<ScoreOutputs>) -> Result<ScoreSession> {
+    pub fn new(gpu: &Arc<Gpu>, input: ImageInput, plan: Plan<Vec<ScoreOutputs>>) -> Result<ScoreSession> {
         let bytes = u64::from(input.images) * u64::from(input.size[0]) * u64::from(input.size[1]) * 4;
+        let read = |o: &ScoreOutputs| Ok([Readback::new(gpu, &o.cosines)?, Readback::new(gpu, &o.scores)?]);
         Ok(ScoreSession {
             gpu: gpu.clone(),
             input,
             image: gpu.buffer("the source images", bytes)?,
-            read_cosines: Readback::new(gpu, &plan.outputs().cosines)?,
-            read_scores: Readback::new(gpu, &plan.outputs().scores)?,
+            reads: plan.outputs().iter().map(read).collect::<Result<_>>()?,
             plan,
         })
     }
@@ -76,8 +100,8 @@ impl ScoreSession {
         self.input
     }
 
-    /// Scores a batch; `labels` is L.
-    pub async fn run(&mut self, images: &[Image<'_>], labels: usize) -> Result<Scores> {
+    /// Puts a batch where the plan reads it.
+    fn write(&mut self, images: &[Image<'_>]) -> Result<()> {
         let mut at = 0;
         for image in images {
             if image.size() != self.input.size {
@@ -87,31 +111,31 @@ impl ScoreSession {
             self.gpu.queue.write_buffer(&self.image, at, image.rgba());
             at += image.rgba().len() as u64;
         }
+        Ok(())
+    }
+
+    /// Times the plan over a batch, whole and step by step, with the owners of each step. Blocks.
+    pub fn profile(&mut self, images: &[Image<'_>], runs: usize) -> Result<(Profile, Vec<Vec<u16>>)> {
+        self.write(images)?;
+        let profile = self.plan.profile(Source::Rgba8(&self.image), runs)?;
+        Ok((profile, self.plan.steps().iter().map(|step| step.owners.clone()).collect()))
+    }
+
+    /// Scores a batch by every method; `labels` is L.
+    pub async fn run(&mut self, images: &[Image<'_>], labels: usize) -> Result<Vec<Scores>> {
+        self.write(images)?;
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.score") });
         self.plan.record(&mut encoder, Source::Rgba8(&self.image))?;
-        let (cosines, scores) = (self.read_cosines.record(&mut encoder)?, self.read_scores.record(&mut encoder)?);
+        let mut pending = Vec::with_capacity(self.reads.len());
+        for [cosines, scores] in &mut self.reads {
+            pending.push((cosines.record(&mut encoder)?, scores.record(&mut encoder)?));
+        }
         self.gpu.submit(encoder)?;
-        let (cosines, scores) = (cosines.floats().await?, scores.floats().await?);
-        check_finite("the similarity map", &scores)?;
-
-        let grid = self.plan.outputs().grid;
-        let tokens = 1 + grid[0] as usize * grid[1] as usize;
-        // The cosines may have the empty text as their last column.
-        let wide = cosines.len() / (images.len() * tokens);
-        let mut all = Scores {
-            images: images.len(),
-            labels,
-            grid,
-            class_cosines: Vec::with_capacity(images.len() * labels),
-            class_scores: Vec::with_capacity(images.len() * labels),
-            patches: Vec::with_capacity(images.len() * labels * (tokens - 1)),
-        };
-        for (cosines, scores) in cosines.chunks_exact(tokens * wide).zip(scores.chunks_exact(tokens * labels)) {
-            all.class_cosines.extend(&cosines[..labels]);
-            all.class_scores.extend(&scores[..labels]);
-            for l in 0..labels {
-                all.patches.extend(scores.chunks_exact(labels).skip(1).map(|row| row[l]));
-            }
+        let mut all = Vec::with_capacity(pending.len());
+        for ((cosines, scores), outputs) in pending.into_iter().zip(self.plan.outputs()) {
+            let (cosines, scores) = (cosines.floats().await?, scores.floats().await?);
+            check_finite("the similarity map", &scores)?;
+            all.push(Scores::sorted(&cosines, &scores, images.len(), labels, outputs.grid));
         }
         Ok(all)
     }

@@ -5,7 +5,7 @@ use crate::gpu::arena::{self, Lifetime};
 use crate::gpu::binding::{Operand, SourceKind, bind};
 use crate::gpu::context::{Gpu, checked};
 use crate::gpu::kernel::{Binding, Kernel, Pipeline};
-use crate::gpu::plan::{Bound, Memory, Plan, Step};
+use crate::gpu::plan::{Bound, EVERYBODY, Memory, Plan, Step};
 use crate::gpu::tensor::Tensor;
 use crate::shape::{DType, Shape};
 use std::collections::HashMap;
@@ -106,6 +106,7 @@ struct Draft {
     flops: u64,
     bytes: u64,
     uses: u32,
+    owners: Vec<u16>,
 }
 
 enum DraftOperand {
@@ -124,6 +125,7 @@ pub struct PlanBuilder {
     inspect: bool,
     pushed: HashMap<StepKey, (usize, Vec<usize>)>,
     apart: bool,
+    owner: u16,
 }
 
 impl PlanBuilder {
@@ -139,6 +141,7 @@ impl PlanBuilder {
             inspect: false,
             pushed: HashMap::new(),
             apart: false,
+            owner: EVERYBODY,
         }
     }
 
@@ -147,6 +150,11 @@ impl PlanBuilder {
     pub fn keep_apart(mut self, on: bool) -> PlanBuilder {
         self.apart = on;
         self
+    }
+
+    /// For whom the steps that follow are asked for: a number that [`Step::owners`](crate::gpu::Step::owners) shows.
+    pub fn set_owner(&mut self, owner: u16) {
+        self.owner = owner;
     }
 
     /// True if stages should not fuse what another method may share.
@@ -286,7 +294,11 @@ impl PlanBuilder {
             .ok_or_else(|| fail(format!("no variant for activations {} and weights {}", d.act, d.weight)))?;
         let key = self.key(&d);
         if let Some((step, outputs)) = key.as_ref().and_then(|key| self.pushed.get(key)) {
-            self.steps[*step].uses += 1;
+            let step = &mut self.steps[*step];
+            step.uses += 1;
+            if !step.owners.contains(&self.owner) {
+                step.owners.push(self.owner);
+            }
             for (value, &output) in written(&d).zip(outputs) {
                 self.values[value.id].same_as = Some(output);
             }
@@ -340,6 +352,7 @@ impl PlanBuilder {
             flops: d.flops,
             bytes,
             uses: 1,
+            owners: vec![self.owner],
         });
         Ok(())
     }
@@ -446,6 +459,7 @@ impl PlanBuilder {
                 flops: draft.flops,
                 bytes: draft.bytes,
                 uses: draft.uses,
+                owners: draft.owners,
                 pipeline: draft.pipeline,
                 bound,
                 params_offset: offset,

@@ -17,7 +17,7 @@ pub use builder::{PlanBuilder, Resolved, Value};
 pub use busy::BusyClock;
 pub use caps::Caps;
 pub use context::Gpu;
-pub use plan::{Memory, Plan, Step};
+pub use plan::{EVERYBODY, Memory, Plan, Step};
 pub use profile::{Clock, Profile, Timing};
 pub use readback::Readback;
 pub use tensor::Tensor;

@@ -19,6 +19,9 @@ pub struct Memory {
     pub slots: usize,
 }
 
+/// The owner of steps that belong to a whole plan.
+pub const EVERYBODY: u16 = u16::MAX;
+
 /// One dispatch of a plan.
 #[derive(Debug)]
 pub struct Step {
@@ -34,6 +37,10 @@ pub struct Step {
     pub bytes: u64,
     /// How many times it was asked for while the plan was built: more than once if several methods share it.
     pub uses: u32,
+    /// Whose it is: several methods of a plan may share a step. All are [`EVERYBODY`]'s unless [`PlanBuilder::set_owner`] said else.
+    ///
+    /// [`PlanBuilder::set_owner`]: crate::gpu::PlanBuilder::set_owner
+    pub owners: Vec<u16>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) bound: Bound,
     pub(super) params_offset: u64,

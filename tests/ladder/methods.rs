@@ -57,7 +57,9 @@ fn cases() -> Vec<(String, Method)> {
     add("gem_depth4", &["112"], "m8", &Method { vision: three, ..Method::GEM });
     add("cliptrase", &sizes, "m12", &Method::CLIPTRASE);
     add("itaclip", &sizes, "m12", &Method::ITACLIP);
-    add("itaclip", &["112"], "m8", &Method::ITACLIP);
+    // Its code takes those of blocks 7, 8 and 10 that a shallower model has.
+    let as_coded = VisionPath { numbered_for: None, ..Method::ITACLIP.vision };
+    add("itaclip", &["112"], "m8", &Method { vision: as_coded, ..Method::ITACLIP });
     add("scclip", &["112", "160"], "m12", &Method::SC_CLIP);
     add("scclip.features_correct_cells", &["112x160", "160x112"], "m12", &Method::SC_CLIP);
 
