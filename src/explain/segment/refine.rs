@@ -84,7 +84,8 @@ impl ScoreRefinement {
 }
 
 /// Multiplies each patch's scores by those of the class row, name by name: `[1 + N, L]` in place, class row first and left as
-/// it is. What the picture as a whole does not show loses everywhere. Source: CLIPtrase (arXiv 2407.08268), which does so on
+/// it is. What the picture as a whole does not show loses everywhere; cosines have to be above zero, as CLIP's are, or two
+/// wrongs make a right. Source: CLIPtrase (arXiv 2407.08268), which does so on
 /// PASCAL VOC without background.
 pub fn times_class_row(scores: &mut [f32], labels: usize) {
     let (class_row, patches) = scores.split_at_mut(labels.min(scores.len()));
