@@ -70,6 +70,8 @@ impl Positions {
 
     /// The table `[1 + N, C]` for a grid (width, height), resampled once per grid and rule.
     pub fn table(&self, gpu: &Gpu, grid: [u32; 2], width: u32, rule: PositionRule) -> Result<Tensor> {
+        // All rules agree on the grid of the training: methods of different rules then share what follows.
+        let rule = if grid == [self.native_grid; 2] { PositionRule::Bilinear } else { rule };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tensor) = made.get(&(grid, rule)) {
             return Ok(tensor.clone());
