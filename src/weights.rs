@@ -46,14 +46,19 @@ pub enum Stored {
     Rows(Vec<String>),
     /// A matrix stored as its transpose: the projections of the OpenAI layout.
     Transposed(String),
+    /// Behind dimensions of 1: the class token and the positions of timm.
+    Unbatched(String),
+    /// A matrix or vector, and a vector `[n]` that its n rows are multiplied by: timm's layer scale.
+    Scaled([String; 2]),
 }
 
 impl Stored {
     /// Names of the parts in the file, in order; never empty.
     pub fn names(&self) -> &[String] {
         match self {
-            Stored::Plain(name) | Stored::Transposed(name) => std::slice::from_ref(name),
+            Stored::Plain(name) | Stored::Transposed(name) | Stored::Unbatched(name) => std::slice::from_ref(name),
             Stored::Rows(names) => names,
+            Stored::Scaled(names) => names,
         }
     }
 }
@@ -97,8 +102,10 @@ impl Weights {
             let shape = shape.map_err(|_| bad(format!("\"{name}\" has a dimension beyond 2^32: {:?}", info.shape)))?;
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
             // Wrappers that training frameworks leave around the names.
-            let clean = name.strip_prefix("state_dict.").unwrap_or(&name);
-            let clean = clean.strip_prefix("module.").unwrap_or(clean);
+            let mut clean = name.as_str();
+            while let Some(inner) = ["state_dict.", "module.", "_orig_mod."].iter().find_map(|wrapper| clean.strip_prefix(wrapper)) {
+                clean = inner;
+            }
             tensors.insert(clean.to_owned(), Entry { dtype: info.dtype, shape, range });
         }
         let words = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -164,6 +171,11 @@ impl Weights {
         match stored {
             Stored::Plain(name) => one(name, shape),
             Stored::Transposed(name) => one(name, &[shape[1], shape[0]]),
+            Stored::Unbatched(name) => {
+                let rank = self.shape(name).map_or(0, <[u32]>::len).saturating_sub(shape.len());
+                one(name, &[vec![1; rank], shape.to_vec()].concat())
+            }
+            Stored::Scaled([name, scale]) => one(name, shape).and_then(|()| one(scale, &shape[..1])),
             Stored::Rows(names) => {
                 let mut part = shape.to_vec();
                 part[0] /= names.len() as u32;
@@ -189,6 +201,15 @@ impl Weights {
         if let Stored::Transposed(name) = stored {
             let shape = &self.entry(name, hint)?.shape;
             all = transpose(&all, shape[0] as usize, shape[1] as usize);
+        }
+        if let Stored::Scaled([name, scale]) = stored {
+            let count = self.entry(scale, hint)?.shape.iter().product::<u32>() as usize;
+            let factors = all.split_off(all.len().saturating_sub(count));
+            let width = (all.len() / count.max(1)).max(1);
+            for (row, &factor) in all.chunks_exact_mut(width).zip(&factors) {
+                row.iter_mut().for_each(|w| *w = (f64::from(*w) * f64::from(factor)) as f32);
+            }
+            check_finite(&all, name, 0)?;
         }
         Ok(all)
     }
@@ -218,7 +239,8 @@ impl Weights {
     /// The storage that keeps every bit of this tensor: f16 for F16, f32 for F32 and BF16 (whose range f16 lacks).
     pub fn exact_storage(&self, stored: &Stored) -> DType {
         match self.tensors.get(&stored.names()[0]).map(|e| e.dtype) {
-            Some(FileType::F16) => DType::F16,
+            // The product of a half and a factor is no half.
+            Some(FileType::F16) if !matches!(stored, Stored::Scaled(_)) => DType::F16,
             _ => DType::F32,
         }
     }
@@ -231,8 +253,8 @@ impl Weights {
         self.check(stored, shape, hint)?;
         let names = stored.names();
         let label = names[0].as_str();
-        if let Stored::Transposed(_) = stored {
-            // A projection: small, turned on the CPU.
+        if let Stored::Transposed(_) | Stored::Scaled(_) = stored {
+            // One matrix at a time: turned or scaled on the CPU.
             let floats = self.floats(stored, hint)?;
             return upload_floats(gpu, label, shape, dtype, &floats);
         }

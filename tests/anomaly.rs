@@ -3,21 +3,22 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/vit.rs"]
+mod vit;
 
 use common::{Random, default_rig};
-use lancet::clip::{LabelCache, States, Templates, VisionConfig, VisionPath};
+use lancet::clip::{LabelCache, States, Templates, VisionPath};
 use lancet::explain::{ANOCLIP, AnomalyDetector};
-use lancet::reference::{self as plain, Activation, Align, Heads, Projection, Segment};
+use lancet::reference::{self as plain, Activation, Align};
 use lancet::shape::DType;
 use lancet::weights::Stored;
 use lancet::{Clip, Explainer, Image, Method, Weights};
 use pollster::block_on;
 use std::path::{Path, PathBuf};
+use vit::PlainVit;
 
 /// Probabilities near 0.5 of cosines that are good to 1e-5 after six blocks.
 const SAME: f32 = 1e-5;
-const ORDINARY: (Projection, Projection) = (Projection::Query, Projection::Key);
-const VALUES: (Projection, Projection) = (Projection::Value, Projection::Value);
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/demo/open_clip_model.safetensors")
@@ -32,7 +33,7 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// The bundled model's vision tower on slices.
+/// The bundled model and its vision tower on slices.
 struct Tower {
     clip: Clip,
     weights: Weights,
@@ -43,56 +44,15 @@ impl Tower {
         self.weights.floats(&Stored::Plain(format!("visual.{name}")), "the bundled model").unwrap()
     }
 
-    fn norm(&self, x: &[f32], name: &str) -> Vec<f32> {
-        plain::layer_norm(x, &self.tensor(&format!("{name}.weight")), &self.tensor(&format!("{name}.bias")), self.clip.config().eps)
-    }
-
-    fn linear(&self, x: &[f32], name: [&str; 2], act: Activation, residual: Option<&[f32]>) -> Vec<f32> {
-        let (weight, bias) = (self.tensor(name[0]), self.tensor(name[1]));
-        let (n, k) = (bias.len(), weight.len() / bias.len());
-        plain::matmul(x, &weight, [x.len() / k, k, n], Some(&bias), act, residual)
-    }
-
-    /// Unit features `[1 + N, D]` of packed RGBA8 pixels of the model's own size. The last `blocks` blocks are dual:
-    /// each reads layer norm 1 of the ordinary stream and adds its v-v attention to the new one, which has no MLP.
+    /// Unit features `[1 + N, D]` of packed RGBA8 pixels of the model's own size, the last `blocks` blocks dual.
     fn features(&self, rgba: &[u8], blocks: usize) -> Vec<f32> {
         let config = self.clip.config();
-        let VisionConfig::Transformer(tower) = config.vision else { panic!("the bundled model is a ViT") };
-        let (side, width) = (config.image_size() as usize, tower.width as usize);
-        let pixels: Vec<f32> =
-            (0..3).flat_map(|c| rgba.chunks_exact(4).map(move |p| (f32::from(p[c]) / 255.0 - config.mean[c]) / config.std[c])).collect();
-        let (class, positions) = (self.tensor("class_embedding"), self.tensor("positional_embedding"));
-        let patch = config.patch as usize;
-        let embedded = plain::patch_embed(&pixels, 1, [side, side], patch, &self.tensor("conv1.weight"), Some((&class, &positions)));
-        let mut x = self.norm(&embedded, "ln_pre");
-        let tokens = x.len() / width;
-        let layers = tower.layers as usize;
-        let mut new: Option<Vec<f32>> = None;
-        for i in 0..layers {
-            let name = |part: &str| format!("transformer.resblocks.{i}.{part}");
-            let z = self.norm(&x, &name("ln_1"));
-            let qkv = self.linear(&z, [&name("attn.in_proj_weight"), &name("attn.in_proj_bias")], Activation::None, None);
-            let attended = |path, base: &[f32]| {
-                let heads = Heads { heads: tower.heads.heads, size: tower.heads.size };
-                let all = [Segment { start: 0, len: tokens as u32 }];
-                let y = plain::attention(&qkv, &all, heads, (heads.size as f32).powf(-0.5), false, path);
-                self.linear(&y, [&name("attn.out_proj.weight"), &name("attn.out_proj.bias")], Activation::None, Some(base))
-            };
-            if i + blocks >= layers {
-                new = Some(attended(VALUES, new.as_ref().unwrap_or(&x)));
-            }
-            let y = attended(ORDINARY, &x);
-            let hidden =
-                self.linear(&self.norm(&y, &name("ln_2")), [&name("mlp.c_fc.weight"), &name("mlp.c_fc.bias")], config.activation, None);
-            x = self.linear(&hidden, [&name("mlp.c_proj.weight"), &name("mlp.c_proj.bias")], Activation::None, Some(&y));
-        }
-        let (gain, bias) = (self.tensor("ln_post.weight"), self.tensor("ln_post.bias"));
-        let normed = plain::layer_norm_merged(new.as_ref().unwrap_or(&x), &x, tokens, &gain, &bias, config.eps);
+        let normed = PlainVit { config, tensor: &|name| self.tensor(name) }.tokens(rgba, blocks);
         // Stored as [C, D].
-        let d = config.embed as usize;
+        let (d, width) = (config.embed as usize, config.vision.width() as usize);
         let stored = self.tensor("proj");
         let proj: Vec<f32> = (0..d).flat_map(|row| stored.iter().skip(row).step_by(d).copied()).collect();
-        plain::l2_normalize(&plain::matmul(&normed, &proj, [tokens, width, d], None, Activation::None, None), d)
+        plain::l2_normalize(&plain::matmul(&normed, &proj, [normed.len() / width, width, d], None, Activation::None, None), d)
     }
 }
 

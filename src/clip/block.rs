@@ -5,7 +5,7 @@
 
 use crate::clip::config::{ClipConfig, TowerConfig};
 use crate::clip::loader::Loader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{self, AttentionArgs, MatmulArgs, Residual, Tiles};
 use crate::reference::{Activation, Heads, Projection};
@@ -21,6 +21,9 @@ pub(crate) struct Block {
     c_proj: Linear,
     pub(super) heads: Heads,
     activation: Activation,
+    /// Attention scores are `c tanh(score / c)`.
+    #[expect(dead_code, reason = "for the attention kernel; loading refuses it until then")]
+    softcap: Option<f32>,
 }
 
 /// Gain and bias `[C]`, f32.
@@ -52,6 +55,10 @@ pub(crate) struct Streams {
 impl Block {
     /// Loads block `prefix` (e.g. `visual.transformer.resblocks.3`).
     pub fn load(loader: &Loader<'_>, prefix: &str, tower: TowerConfig, config: &ClipConfig) -> Result<Block> {
+        if config.softcap.is_some() {
+            let what = "attention with a soft cap is not computed by this version's kernels".into();
+            return Err(Error::Config { path: loader.weights.path().display().to_string(), what });
+        }
         let (c, hidden) = (tower.width, tower.mlp);
         let linear = |weight: &str, bias: &str, n: u32, k: u32| -> Result<Linear> {
             Ok(Linear {
@@ -68,6 +75,7 @@ impl Block {
             c_proj: linear("mlp.c_proj.weight", "mlp.c_proj.bias", c, hidden)?,
             heads: tower.heads,
             activation: config.activation,
+            softcap: config.softcap,
         })
     }
 

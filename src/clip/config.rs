@@ -141,13 +141,13 @@ impl VisionConfig {
 pub struct ClipConfig {
     /// Vision tower.
     pub vision: VisionConfig,
-    /// Text tower.
+    /// Text tower; all 0 if there is none ([`ClipConfig::has_text`]).
     pub text: TowerConfig,
     /// Patch side, pixels; 32 for a ResNet, what a pixel of its last map stands for.
     pub patch: u32,
     /// Patches per side at the training size.
     pub native_grid: u32,
-    /// Joint embedding width, D.
+    /// Joint embedding width, D; without a text tower C, since nothing is projected.
     pub embed: u32,
     /// Longest text, tokens with markers.
     pub context: u32,
@@ -155,6 +155,8 @@ pub struct ClipConfig {
     pub vocabulary: u32,
     /// Of the MLPs of both towers; a ResNet's convolutions have ReLU.
     pub activation: Activation,
+    /// Scores of every attention are `c tanh(score / c)`, as locality alignment trains them; `None`: they are what they are.
+    pub softcap: Option<f32>,
     /// Of every layer norm.
     pub eps: f32,
     /// Pixel mean, RGB.
@@ -166,6 +168,11 @@ pub struct ClipConfig {
 }
 
 impl ClipConfig {
+    /// True if there is a text tower and both towers are projected into one space; else features are the vision tower's own.
+    pub fn has_text(&self) -> bool {
+        self.vocabulary > 0
+    }
+
     /// Side of the training images, pixels.
     pub fn image_size(&self) -> u32 {
         self.native_grid * self.patch
@@ -185,6 +192,9 @@ impl ClipConfig {
     /// # Errors
     /// No CLIP, an unreadable or contradictory config, a head size that cannot be known.
     pub fn read(weights: &Weights, layout: Layout, source: &ConfigSource) -> Result<ClipConfig> {
+        if let Layout::Timm(timm) = layout {
+            return timm.config(weights, source);
+        }
         let shapes = Shapes::of(weights, layout)?;
         let (json, place) = source.json(weights)?;
         let bad = |what: String| Error::Config { path: place.clone(), what };
@@ -266,6 +276,7 @@ impl ClipConfig {
             context: shapes.context,
             vocabulary: shapes.vocabulary,
             activation: said.activation,
+            softcap: None,
             eps: said.eps,
             mean,
             std,

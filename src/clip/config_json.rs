@@ -138,7 +138,7 @@ fn number(json: &Json, key: &str) -> Option<u32> {
     json.get(key).and_then(Json::as_u64).and_then(|n| u32::try_from(n).ok())
 }
 
-fn triple(json: &Json, key: &str) -> Option<[f32; 3]> {
+pub(crate) fn triple(json: &Json, key: &str) -> Option<[f32; 3]> {
     let list: Vec<f32> = json.get(key)?.as_array()?.iter().filter_map(|v| v.as_f64().map(|f| f as f32)).collect();
     list.try_into().ok()
 }

@@ -28,6 +28,10 @@ pub fn open_clip(weights: &Weights, source: &ConfigSource) -> Result<OpenClip> {
     let json = source.json(weights)?.0.filter(|json| json.get("model_cfg").is_some());
     let layout = Layout::of(weights)?;
     let config = ClipConfig::read(weights, layout, source)?;
+    if !config.has_text() {
+        let what = "there is no text tower: OpenCLIP's layout holds whole CLIPs only".into();
+        return Err(Error::Config { path: weights.path().display().to_string(), what });
+    }
     if config.eps != 1e-5 {
         let what = format!("layer norm epsilon {}: OpenCLIP's layout knows 1e-5 only", config.eps);
         return Err(Error::Config { path: weights.path().display().to_string(), what });

@@ -24,6 +24,7 @@ mod tables;
 pub mod templates;
 mod terms;
 mod text;
+pub mod timm;
 pub mod tokenizer;
 pub mod vision;
 mod vit;

@@ -59,7 +59,9 @@ impl Clip {
         let layout = Layout::of(weights)?;
         let config = ClipConfig::read(weights, layout, &options.config)?;
         let mut tensors = VisionTower::tensors(&config);
-        tensors.extend(TextTower::tensors(&config));
+        if config.has_text() {
+            tensors.extend(TextTower::tensors(&config));
+        }
         let hint = load_hint(weights);
         for (name, shape) in &tensors {
             weights.check(&layout.locate(name), shape, &hint)?;
@@ -114,6 +116,7 @@ impl Clip {
     /// # Errors
     /// The tensor is missing or not finite.
     pub fn logit_scale(&self) -> Result<f32> {
+        self.expect_text()?;
         let name = Stored::Plain("logit_scale".into());
         let values = self.inner.weights.floats(&name, "the temperature")?;
         values.first().map(|v| v.exp()).ok_or_else(|| Error::MissingTensor { name: "logit_scale".into(), hint: "empty".into() })
@@ -127,7 +130,18 @@ impl Clip {
         once(&self.inner.vision, || VisionTower::load(&self.loader(&load_hint(&self.inner.weights)), &self.inner.config))
     }
 
+    /// Refuses texts where there is no tower for them.
+    fn expect_text(&self) -> Result<()> {
+        if self.config().has_text() {
+            return Ok(());
+        }
+        let what = "this model has a vision tower and no text tower: its features are in no text's space; encode images with it, \
+            and take a whole CLIP for labels";
+        Err(Error::Config { path: self.weights().path().display().to_string(), what: what.into() })
+    }
+
     fn text(&self) -> Result<Arc<TextTower>> {
+        self.expect_text()?;
         once(&self.inner.text, || TextTower::load(&self.loader(&load_hint(&self.inner.weights)), &self.inner.config))
     }
 
@@ -136,6 +150,7 @@ impl Clip {
     /// # Errors
     /// None fits the model's vocabulary.
     pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
+        self.expect_text()?;
         once(&self.inner.tokenizer, || {
             let config = &self.inner.config;
             let context = config.context as usize;
@@ -218,6 +233,7 @@ impl Clip {
     }
 
     pub(crate) fn check_ids(&self, ids: &[Vec<u32>]) -> Result<()> {
+        self.expect_text()?;
         let context = self.config().context as usize;
         for text in ids {
             if text.is_empty() || text.len() > context {

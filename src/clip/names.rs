@@ -1,7 +1,8 @@
-//! Where each tensor of a CLIP lies in the three common layouts.
+//! Where each tensor of a CLIP lies in the common layouts.
 //!
-//! Names follow the OpenAI / OpenCLIP layout throughout lancet; the transformers layout is translated here.
+//! Names follow the OpenAI / OpenCLIP layout throughout lancet; the transformers layout is translated here, timm's in [`Timm`].
 
+use crate::clip::timm::Timm;
 use crate::error::{Error, Result};
 use crate::weights::{Stored, Weights};
 
@@ -14,6 +15,8 @@ pub enum Layout {
     OpenClipText,
     /// Hugging Face transformers: `vision_model.embeddings.patch_embedding.weight`.
     Transformers,
+    /// A vision tower alone, as timm has it: `patch_embed.proj.weight`.
+    Timm(Timm),
 }
 
 /// Tensors that files carry and nobody needs.
@@ -32,6 +35,9 @@ impl Layout {
         if has("visual.conv1.weight") && (has("visual.proj") || has("visual.attnpool.positional_embedding")) {
             return Ok(if has("text.token_embedding.weight") { Layout::OpenClipText } else { Layout::OpenClip });
         }
+        if let Some(timm) = Timm::of(weights) {
+            return Ok(Layout::Timm(timm));
+        }
         if weights.names().any(|n| n.starts_with("vision_model.")) {
             return Err(config_error(
                 weights,
@@ -42,7 +48,7 @@ impl Layout {
         Err(config_error(
             weights,
             &format!(
-                "no CLIP found: neither \"visual.conv1.weight\" nor \"vision_model.embeddings.patch_embedding.weight\" is there, first name is \"{first}\""
+                "no CLIP found: neither \"visual.conv1.weight\" nor \"vision_model.embeddings.patch_embedding.weight\" nor \"patch_embed.proj.weight\" is there, first name is \"{first}\""
             ),
         ))
     }
@@ -52,6 +58,7 @@ impl Layout {
         match self {
             Layout::OpenClip | Layout::OpenClipText => "OpenAI / OpenCLIP",
             Layout::Transformers => "transformers",
+            Layout::Timm(_) => "timm",
         }
     }
 
@@ -61,6 +68,7 @@ impl Layout {
             Layout::OpenClip => open_clip(name, ""),
             Layout::OpenClipText => open_clip(name, "text."),
             Layout::Transformers => transformers(name),
+            Layout::Timm(timm) => timm.locate(name),
         }
     }
 
@@ -73,7 +81,9 @@ impl Layout {
         for name in known {
             expected.extend(self.locate(name).names().iter().cloned());
         }
-        let ignored = |n: &str| IGNORED.contains(&n) || [".position_ids", ".num_batches_tracked"].iter().any(|end| n.ends_with(end));
+        let trained = |n: &str| matches!(self, Layout::Timm(timm) if timm.ignores(n));
+        let ignored =
+            |n: &str| IGNORED.contains(&n) || [".position_ids", ".num_batches_tracked"].iter().any(|end| n.ends_with(end)) || trained(n);
         let unknown: Vec<&str> = weights.names().filter(|n| !expected.contains(*n) && !ignored(n)).collect();
         match unknown.first() {
             None => Ok(()),

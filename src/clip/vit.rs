@@ -24,8 +24,8 @@ pub(crate) struct Transformer {
     ln_pre: Norm,
     pub(super) blocks: Vec<Block>,
     ln_post: Norm,
-    /// `[D, C]`.
-    proj: Tensor,
+    /// `[D, C]`; `None` without a text tower.
+    proj: Option<Tensor>,
 }
 
 impl Transformer {
@@ -42,7 +42,7 @@ impl Transformer {
                 .map(|i| Block::load(loader, &format!("visual.transformer.resblocks.{i}"), tower, config))
                 .collect::<Result<_>>()?,
             ln_post: loader.norm("visual.ln_post", c, config.eps)?,
-            proj: loader.weight("visual.proj", &[config.embed, c])?,
+            proj: config.has_text().then(|| loader.weight("visual.proj", &[config.embed, c])).transpose()?,
             config: config.clone(),
         })
     }
@@ -54,8 +54,10 @@ impl Transformer {
             ("visual.conv1.weight".to_owned(), vec![c, 3, p, p]),
             ("visual.class_embedding".to_owned(), vec![c]),
             ("visual.positional_embedding".to_owned(), vec![1 + config.native_grid * config.native_grid, c]),
-            ("visual.proj".to_owned(), vec![config.embed, c]),
         ];
+        if config.has_text() {
+            all.push(("visual.proj".to_owned(), vec![config.embed, c]));
+        }
         for norm in ["visual.ln_pre", "visual.ln_post"] {
             all.extend(["weight", "bias"].map(|part| (format!("{norm}.{part}"), vec![c])));
         }
@@ -87,8 +89,8 @@ impl Transformer {
         let Norm { gain, bias, eps } = &self.ln_post;
         let normed = ops::layer_norm(b, "ln_post", x, first_row, rows, gain, bias, *eps, merge)?;
         b.name(normed, "after_ln_post");
-        let args =
-            MatmulArgs { x: normed, x_offset: 0, weight: &self.proj, bias: None, activation: Activation::None, residual: Residual::None };
+        let Some(weight) = &self.proj else { return Ok(normed) };
+        let args = MatmulArgs { x: normed, x_offset: 0, weight, bias: None, activation: Activation::None, residual: Residual::None };
         let features = ops::matmul(b, "proj", args)?;
         b.name(features, "features");
         Ok(features)
