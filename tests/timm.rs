@@ -150,6 +150,21 @@ fn features_are_those_of_the_formulas() {
 }
 
 #[test]
+fn attention_is_capped() {
+    let rgba = Random::new(9).bytes(SIDE * SIDE * 4);
+    let tensors = tower(true);
+    let open = load(&file(&tensors, ""), &config(4, "null")).unwrap();
+    let open = tokens(&open, &rgba, &VisionPath::ORDINARY);
+    for (cap, changes) in [("30", 1e-4), ("1.5", 1e-2)] {
+        let clip = load(&file(&tensors, ""), &config(4, cap)).unwrap();
+        let got = tokens(&clip, &rgba, &VisionPath::ORDINARY);
+        let want = on_slices(&clip, &tensors, &rgba, 0);
+        assert!(furthest(&got, &want) < SAME, "cap {cap}: {:e} off", furthest(&got, &want));
+        assert!(furthest(&got, &open) > changes, "cap {cap} changes {:e}", furthest(&got, &open));
+    }
+}
+
+#[test]
 fn wrappers_of_training_do_not_matter() {
     let rgba = Random::new(9).bytes(SIDE * SIDE * 4);
     let mut tensors = tower(true);

@@ -5,7 +5,7 @@
 
 use crate::clip::config::{ClipConfig, TowerConfig};
 use crate::clip::loader::Loader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{self, AttentionArgs, MatmulArgs, Residual, Tiles};
 use crate::reference::{Activation, Heads, Projection};
@@ -22,8 +22,7 @@ pub(crate) struct Block {
     pub(super) heads: Heads,
     activation: Activation,
     /// Attention scores are `c tanh(score / c)`.
-    #[expect(dead_code, reason = "for the attention kernel; loading refuses it until then")]
-    softcap: Option<f32>,
+    pub(super) softcap: Option<f32>,
 }
 
 /// Gain and bias `[C]`, f32.
@@ -55,10 +54,6 @@ pub(crate) struct Streams {
 impl Block {
     /// Loads block `prefix` (e.g. `visual.transformer.resblocks.3`).
     pub fn load(loader: &Loader<'_>, prefix: &str, tower: TowerConfig, config: &ClipConfig) -> Result<Block> {
-        if config.softcap.is_some() {
-            let what = "attention with a soft cap is not computed by this version's kernels".into();
-            return Err(Error::Config { path: loader.weights.path().display().to_string(), what });
-        }
         let (c, hidden) = (tower.width, tower.mlp);
         let linear = |weight: &str, bias: &str, n: u32, k: u32| -> Result<Linear> {
             Ok(Linear {
@@ -127,7 +122,7 @@ impl Block {
     /// One softmax of two projections of x `[T, C]` over its values -> `[T, C]`.
     pub fn attention(&self, b: &mut PlanBuilder, x: Value, tiles: &Tiles, causal: bool, pair: (Projection, Projection)) -> Result<Value> {
         let qkv = self.qkv(b, x)?;
-        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal, paths: &[pair] };
+        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: self.softcap, causal, paths: &[pair] };
         ops::attention(b, "attention", args)
     }
 
@@ -159,7 +154,7 @@ impl Block {
         let attended = ops::attention(
             b,
             "attention",
-            AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal: true, paths },
+            AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: self.softcap, causal: true, paths },
         )?;
         let attended = ops::gather_rows(b, "gather_attended", attended, wanted)?;
         let x = ops::gather_rows(b, "gather_rows", x, wanted)?;
@@ -173,9 +168,10 @@ impl Block {
         let rows = x.shape().rows();
         let qkv = self.qkv(b, x)?;
         let paths = [(Projection::Query, Projection::Key), path];
-        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: None, causal: false, paths: &paths };
+        let args = AttentionArgs { qkv, tiles, heads: self.heads, scale: self.scale(), cap: self.softcap, causal: false, paths: &paths };
         let attended = ops::attention(b, "attention", args)?;
-        if b.inspecting() {
+        // The maps are made of scores without a cap.
+        if b.inspecting() && self.softcap.is_none() {
             self.attention_maps(b, qkv, tiles.sequences(), path)?;
         }
         let both = Residual::Split { first: x, rows, rest: streams.new, rest_row: streams.new_row };

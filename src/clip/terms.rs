@@ -49,6 +49,7 @@ impl Block {
                 tiles,
                 heads: self.heads,
                 scale: first.scale,
+                cap: self.softcap,
                 bias: first.bias,
                 base: sum,
             };
@@ -95,6 +96,7 @@ impl Block {
                 tiles,
                 heads: self.heads,
                 scale,
+                cap: self.softcap,
                 bias: None,
                 base: None,
             };

@@ -89,6 +89,8 @@ pub struct AttentionSum<'a> {
     pub heads: Heads,
     /// Usually size^-0.5. With 0 the scores are the bias alone.
     pub scale: f32,
+    /// Scaled products become `cap tanh(product / cap)`; `None`: as they are.
+    pub cap: Option<f32>,
     /// Added to the scores.
     pub bias: Option<Bias<'a>>,
     /// `[T, C]`, added to the result.
@@ -102,7 +104,7 @@ pub struct AttentionSum<'a> {
 /// As [`attention`]; columns that are not there, a bias too small for the sequences.
 pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) -> Result<Value> {
     const OP: &str = "attention_sum";
-    let AttentionSum { source, terms, values, value_column, tiles, heads, scale, bias, base } = args;
+    let AttentionSum { source, terms, values, value_column, tiles, heads, scale, cap, bias, base } = args;
     let width = check_size(OP, heads)?;
     for (what, x, column) in
         terms.iter().map(|t| ("source", source, t.columns.0.max(t.columns.1))).chain([("values", values, value_column)])
@@ -141,10 +143,11 @@ pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) ->
         based: base.is_some().into(),
         bias_rows,
         bias_stride4: bias_stride / 4,
+        cap: cap.unwrap_or_default(),
         ..columns(OP, terms.iter().map(|t| t.columns))?
     };
     let out = b.value(&[tiles.rows, width], source.dtype())?;
-    push(b, name, Work { tiles, heads, source, values, bias, base, out, sum: true, capped: false }, params)?;
+    push(b, name, Work { tiles, heads, source, values, bias, base, out, sum: true, capped: cap.is_some() }, params)?;
     Ok(out)
 }
 

@@ -12,7 +12,7 @@
 //! The values are V in either case, and scale is `size^-0.5` in CLIP. Rows of `qkv` are `[q | k | v]`, and head h owns
 //! columns `h * size .. (h+1) * size` of each third, as of the output.
 
-use super::attention_scores::attention_scores;
+use super::attention_scores::{MASKED, attention_scores};
 use super::matmul::dot;
 use super::softmax::softmax;
 use super::unit_values::unit_values;
@@ -74,11 +74,30 @@ impl Heads {
 ///
 /// Returns `[T, H * size]`.
 pub fn attention(qkv: &[f32], segments: &[Segment], heads: Heads, scale: f32, causal: bool, path: (Projection, Projection)) -> Vec<f32> {
+    attention_capped(qkv, segments, heads, scale, None, causal, path)
+}
+
+/// As [`attention`], the scores `c tanh(score / c)` before the softmax where there is a cap c (arXiv 2410.11087: 30).
+pub fn attention_capped(
+    qkv: &[f32],
+    segments: &[Segment],
+    heads: Heads,
+    scale: f32,
+    cap: Option<f32>,
+    causal: bool,
+    path: (Projection, Projection),
+) -> Vec<f32> {
     let width = heads.heads * heads.size;
     let mut out = vec![0.0; qkv.len() / 3];
     for &segment in segments {
         let len = segment.len as usize;
-        let map = attention_map(qkv, &[segment], heads, scale, causal, path);
+        let mut scores = attention_scores(qkv, &[segment], heads, scale, causal, path);
+        if let Some(cap) = cap.map(f64::from) {
+            // What a causal mask hides stays hidden.
+            let visible = scores.iter_mut().filter(|s| **s > MASKED);
+            visible.for_each(|s| *s = (cap * (f64::from(*s) / cap).tanh()) as f32);
+        }
+        let map = softmax(&scores, len.max(1));
         for head in 0..heads.heads {
             let values = heads.slice(qkv, segment, head, Projection::Value);
             for i in 0..len {
@@ -143,6 +162,16 @@ mod tests {
 
     fn qkv(tokens: usize) -> Vec<f32> {
         (0..tokens * 12).map(|i| ((i * 7919 + 13) % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn a_cap_bounds_what_scores_may_differ_by() {
+        let (qkv, all) = (qkv(3), [Segment { start: 0, len: 3 }]);
+        let with = |scale, cap| attention_capped(&qkv, &all, HEADS, scale, cap, false, VV);
+        let near = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near(with(1.0, Some(1e6)), attention(&qkv, &all, HEADS, 1.0, false, VV)), "a far cap changes nothing");
+        assert!(near(with(1e6, Some(1e-6)), with(0.0, None)), "a cap of nothing is the mean");
+        assert!(!near(with(1.0, Some(0.5)), with(1.0, None)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::attention::{Heads, Projection, Segment};
 use super::matmul::dot;
 
 /// What a masked entry holds: its softmax is 0.
-const MASKED: f32 = -1e30;
+pub(super) const MASKED: f32 = -1e30;
 
 /// `scale * P Q^T` per segment and head, with entries j > i set to -1e30 when `causal`.
 ///

@@ -62,7 +62,7 @@ pub use add::{Addend, add};
 pub use affinity_bias::affinity_bias;
 pub use affinity_weights::affinity_weights;
 pub use aggregate::aggregate;
-pub use attention::{Heads, Projection, Segment, attention, attention_map, attention_trie};
+pub use attention::{Heads, Projection, Segment, attention, attention_capped, attention_map, attention_trie};
 pub use attention_scores::attention_scores;
 pub use attention_sum::{SumTerm, attention_sum};
 pub use avg_pool::avg_pool;

@@ -43,7 +43,7 @@ impl PlainVit<'_> {
             let attended = |path, base: &[f32]| {
                 let Heads { size, .. } = tower.heads;
                 let all = [Segment { start: 0, len: tokens as u32 }];
-                let y = plain::attention(&qkv, &all, tower.heads, (size as f32).powf(-0.5), false, path);
+                let y = plain::attention_capped(&qkv, &all, tower.heads, (size as f32).powf(-0.5), config.softcap, false, path);
                 self.linear(&y, [&name("attn.out_proj.weight"), &name("attn.out_proj.bias")], Activation::None, Some(base))
             };
             if i + blocks >= layers {
