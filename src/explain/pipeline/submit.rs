@@ -24,7 +24,8 @@ impl Pipeline {
             kept <= FRAMES_BYTES || jobs.contains(&f.size)
         });
         let clip = explainer.clip();
-        let frame = Frame::new(&self.gpu, clip.config(), size, self.setup.model_size, self.labels, self.setup.wanted)?;
+        let setup = &self.setup;
+        let frame = Frame::new(&self.gpu, clip.config(), size, setup.model_size, self.labels, setup.wanted, self.seats.len())?;
         self.frames.insert(0, frame);
         Ok(())
     }
