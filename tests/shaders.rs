@@ -14,7 +14,7 @@ const MAX_THREADS: u32 = 256;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// Kernels without a definition of their own in `src/reference`, and why.
-const TWINLESS: [(&str, &str); 1] = [("load_texture", "the identity")];
+const TWINLESS: [(&str, &str); 2] = [("copy_ceiling", "the identity"), ("load_texture", "the identity")];
 
 /// Values that the ops give to override constants, by name.
 const OVERRIDES: [(&str, &[f64]); 1] = [("TRIE", &[0.0, 1.0])];
@@ -136,9 +136,9 @@ macro_rules! params_match {
 }
 
 params_match! {
-    activation attention attention_scores avg_pool conv3x3 conv_stem ensemble feature_surgery gather_rows l2_normalize layer_norm
-    load_texture matmul minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed resize_u8
-    segment similarity softmax stitch token_embed unit_values upsample
+    activation attention attention_scores avg_pool conv3x3 conv_stem copy_ceiling ensemble feature_surgery fma_ceiling gather_rows
+    l2_normalize layer_norm load_texture matmul minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed
+    resize_u8 segment similarity softmax stitch token_embed unit_values upsample
 }
 
 #[test]

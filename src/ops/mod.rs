@@ -1,6 +1,7 @@
 //! One function per kernel: check shapes, choose a variant, push one step. Knows no model.
 
 mod attention;
+mod ceiling;
 mod color;
 mod conv;
 mod elementwise;
@@ -13,6 +14,7 @@ mod segment;
 mod trie;
 
 pub use attention::{AttentionArgs, Tiles, attention, attention_scores, softmax, unit_values};
+pub use ceiling::{Ceilings, copy_ceiling, fma_ceiling};
 pub use color::{load_texture, overlay_maps, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, gather_rows};

@@ -5,6 +5,7 @@
 mod common;
 
 mod attention;
+mod ceilings;
 mod conv;
 mod linear;
 mod maps;
@@ -44,6 +45,7 @@ macro_rules! cases {
 
 cases! {
     attention: attention attention_scores softmax;
+    ceilings: fma_ceiling copy_ceiling;
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     linear: matmul patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample;
