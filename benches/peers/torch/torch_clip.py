@@ -196,7 +196,7 @@ def figures(w, quick):
                 row = {"variant": name, "size": size, "batch": batch}
                 try:
                     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-                    tower = Vision(w, size).to(device, dtype, copy=True).eval()
+                    tower = Vision(w, size).to(device, dtype).eval()
                     for block in tower.blocks:
                         block.fused = fused
                     x = given.to(dtype)
