@@ -651,6 +651,28 @@ fn merge_views(bencher: Bencher, m: Model) {
     });
 }
 
+// ---- the device itself ----
+
+/// Nothing but multiply-adds: what `item/s` of another kernel is a share of.
+#[divan::bench]
+fn fma_ceiling(bencher: Bencher) {
+    let x = tensor(&[1 << 20], DType::F32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::fma_ceiling(b, "fma_ceiling", x, 2, 0.5)
+    });
+}
+
+/// Nothing but loads and stores, of more than caches hold.
+#[divan::bench]
+fn copy_ceiling(bencher: Bencher) {
+    let x = tensor(&[8 << 20, 4], DType::U32);
+    time(bencher, |b| {
+        let x = b.import(&x);
+        ops::copy_ceiling(b, "copy_ceiling", x)
+    });
+}
+
 // ---- the same for every model ----
 
 /// What pictures of data sets have, pixels, and names in a chunk.

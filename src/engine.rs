@@ -1,7 +1,9 @@
 //! The engine: a device, its own or the host's, and the pipelines compiled on it.
 
 use crate::error::{Error, Result};
+use crate::gpu::pipeline_file::PipelineFile;
 use crate::gpu::{Caps, Gpu};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How to open an engine.
@@ -12,6 +14,9 @@ pub struct Options {
     pub adapter: Option<String>,
     /// A pipeline cache of the host's (Vulkan).
     pub pipeline_cache: Option<wgpu::PipelineCache>,
+    /// A folder where [`Engine::new`] keeps a pipeline cache of its own between processes, a file per kind of GPU, where the driver
+    /// lets it (Vulkan). A file that cannot be read is ignored and replaced. Not used with `pipeline_cache`.
+    pub pipeline_folder: Option<PathBuf>,
     /// Open the device with WebGPU's default limits and no optional feature, as the weakest host would.
     pub portable: bool,
 }
@@ -46,7 +51,11 @@ impl Engine {
             .request_device(&descriptor)
             .await
             .map_err(|e| Error::Device { adapter: adapter.get_info().name.clone(), message: e.to_string() })?;
-        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, options.pipeline_cache)) })
+        let (cache, file) = match (options.pipeline_cache, options.pipeline_folder) {
+            (None, Some(folder)) => PipelineFile::open(&device, &folder).unzip(),
+            (cache, _) => (cache, None),
+        };
+        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, cache, file)) })
     }
 
     /// Uses the host's device and queue. lancet never installs a handler on it, and submits only in methods that say so.
@@ -76,7 +85,7 @@ impl Engine {
                 });
             }
         }
-        Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), options.pipeline_cache)) })
+        Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), options.pipeline_cache, None)) })
     }
 
     /// Features and limits that a host may request for lancet; none beyond `Limits::default()` is required.

@@ -14,7 +14,7 @@ const MAX_THREADS: u32 = 256;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// Kernels without a definition of their own in `src/reference`, and why.
-const TWINLESS: [(&str, &str); 1] = [("load_texture", "the identity")];
+const TWINLESS: [(&str, &str); 2] = [("copy_ceiling", "the identity"), ("load_texture", "the identity")];
 
 /// Values that the ops give to override constants, by name.
 const OVERRIDES: [(&str, &[f64]); 2] = [("CORNERS", &[0.0, 1.0]), ("TRIE", &[0.0, 1.0])];
@@ -136,10 +136,11 @@ macro_rules! params_match {
 }
 
 params_match! {
-    activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool blur_rows conv3x3 conv_stem ensemble
-    feature_surgery gather_rows gram kth_distance l2_normalize layer_norm load_texture lof logit_bias matmul mean_filter mean_norm
-    merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed patch_modes pool_embed repair
-    resize_u8 row_mean same_entity segment similarity softmax state_scores stitch token_embed unit_heads unit_values upsample views
+    activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool blur_rows conv3x3 conv_stem
+    copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm load_texture lof
+    logit_bias matmul mean_filter mean_norm merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights
+    patch_embed patch_modes pool_embed repair resize_u8 row_mean same_entity segment similarity softmax state_scores stitch
+    token_embed unit_heads unit_values upsample views
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// `size` and `model_size` are (width, height).
+    /// `size` and `model_size` are (width, height); pictures come from `seats` buffers.
     pub fn new(
         gpu: &Arc<Gpu>,
         config: &ClipConfig,
@@ -49,12 +49,14 @@ impl Frame {
         labels: u32,
         wanted: Wanted,
         align: Align,
+        seats: usize,
     ) -> Result<Frame> {
         let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
         let mut b = PlanBuilder::new(gpu);
         let pixels = plan_pixels(&mut b, &input, config)?.pixels;
         b.keep(pixels);
-        let prepare = b.finish(|r| r.tensor(pixels))?;
+        let mut prepare = b.finish(|r| r.tensor(pixels))?;
+        prepare.keep_sources(seats);
 
         let grid = config.grid(model_size);
         let cells = grid[0] * grid[1];
@@ -85,8 +87,15 @@ impl Frame {
             }
             Ok(drawn)
         })?;
-        let draw = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
+        let mut draw = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
+        draw.keep_sources(seats);
         Ok(Frame { size, prepare, grid: maps, draw, piece, steps, peaks: Peaks::new(grid, size, align) })
+    }
+
+    /// Lets go of the seats' buffers: one of them is about to be replaced.
+    pub fn forget_sources(&mut self) {
+        self.prepare.forget_sources();
+        self.draw.forget_sources();
     }
 
     /// Bytes of the plans.

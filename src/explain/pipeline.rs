@@ -196,6 +196,7 @@ impl Pipeline {
         let place = &mut self.seats[seat];
         if place.picture.as_ref().is_none_or(|b| b.size() < bytes) {
             // The smaller one goes before the larger one comes.
+            self.frames.iter_mut().for_each(Frame::forget_sources);
             place.picture = None;
             place.picture = Some(self.gpu.buffer("a source image", bytes)?);
         }

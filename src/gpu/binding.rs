@@ -112,6 +112,9 @@ pub(super) fn bind(
     checked(
         &gpu.device,
         || format!("binding {label}"),
-        || gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout: &pipeline.layout, entries: &entries }),
+        || {
+            let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &pipeline.layout, entries: &entries };
+            gpu.made.bind_groups.count(gpu.device.create_bind_group(&descriptor))
+        },
     )
 }

@@ -5,7 +5,7 @@ use crate::gpu::arena::{self, Lifetime};
 use crate::gpu::binding::{Operand, SourceKind, bind};
 use crate::gpu::context::{Gpu, checked};
 use crate::gpu::kernel::{Binding, Kernel, Pipeline};
-use crate::gpu::plan::{Bound, EVERYBODY, Memory, Plan, Step};
+use crate::gpu::plan::{Bound, EVERYBODY, Memory, Plan, Sources, Step};
 use crate::gpu::tensor::Tensor;
 use crate::shape::{DType, Shape};
 use std::collections::HashMap;
@@ -304,7 +304,7 @@ impl PlanBuilder {
             }
             return Ok(());
         }
-        let pipeline = self.gpu.pipelines.get(&self.gpu.device, d.kernel, variant, &d.constants.to_vec())?;
+        let pipeline = self.gpu.pipelines.get(&self.gpu, d.kernel, variant, d.constants)?;
         let index = self.steps.len();
         if let Some(key) = key {
             let outputs = written(&d).map(|value| value.id).collect();
@@ -389,12 +389,13 @@ impl PlanBuilder {
         })
     }
 
-    /// Assigns slots, makes buffers and bind groups. `outputs` turns kept values into tensors; `named` holds what an
+    /// Compiles what is not compiled yet, assigns slots, makes buffers and bind groups. `outputs` turns kept values into tensors; `named` holds what an
     /// inspecting plan kept.
     ///
     /// # Errors
-    /// Out of memory.
+    /// Out of memory, or a kernel that the driver refuses.
     pub fn finish<O>(self, outputs: impl FnOnce(&Resolved) -> Result<O>) -> Result<Plan<O>> {
+        self.gpu.pipelines.compile(&self.gpu, self.steps.iter().map(|step| &step.pipeline))?;
         let temps: Vec<&ValueInfo> = self.values.iter().filter(|v| matches!(v.origin, Origin::Temp) && v.first.is_some()).collect();
         let lifetimes: Vec<Lifetime> = temps
             .iter()
@@ -448,7 +449,7 @@ impl PlanBuilder {
             let params_bytes = draft.params.len() as u64;
             let per_source = operands.iter().any(|o| matches!(o, Operand::SourceBuffer(_) | Operand::SourceTexture(_)));
             let bound = if per_source {
-                Bound::PerSource { operands, made: None }
+                Bound::PerSource { operands, made: Vec::new() }
             } else {
                 Bound::Fixed(bind(&self.gpu, &draft.label, &draft.pipeline, (&params, offset, params_bytes), &operands, &[])?)
             };
@@ -474,7 +475,7 @@ impl PlanBuilder {
         };
         let resolved = Resolved { tensors, names: self.names };
         let outputs = outputs(&resolved)?;
-        Ok(Plan { gpu: self.gpu, steps, params, memory, source: self.source, last_source: Vec::new(), outputs })
+        Ok(Plan { gpu: self.gpu, steps, params, memory, source: self.source, sources: Sources::default(), outputs })
     }
 }
 
@@ -527,7 +528,7 @@ fn params_buffer(gpu: &Gpu, blob: &[u8]) -> Result<wgpu::Buffer> {
                 Err(_) => return Err(Error::DeviceLost { what: "planning".into() }),
             }
             buffer.unmap();
-            Ok(buffer)
+            Ok(gpu.made.buffers.count(buffer))
         },
     )?
 }

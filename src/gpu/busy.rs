@@ -63,12 +63,12 @@ impl Busy {
                         ty: wgpu::QueryType::Timestamp,
                         count: 2 * SUBMITS,
                     }),
-                    resolved: gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    resolved: gpu.made.buffers.count(gpu.device.create_buffer(&wgpu::BufferDescriptor {
                         label: Some("lancet.busy"),
                         size: STRIDE * u64::from(SUBMITS),
                         usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
                         mapped_at_creation: false,
-                    }),
+                    })),
                     period: f64::from(gpu.queue.get_timestamp_period()),
                     open: 0,
                     next: 0,

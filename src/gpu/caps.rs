@@ -62,6 +62,7 @@ impl Caps {
         let optional = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
             | wgpu::Features::SHADER_F16
+            | wgpu::Features::PIPELINE_CACHE
             | wgpu::Features::SUBGROUP;
         let theirs = adapter.limits();
         let limits = wgpu::Limits {

@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use crate::gpu::binding::Source;
 use crate::gpu::caps::Caps;
+use crate::gpu::created::{Counters, Created};
 use crate::gpu::kernel::Pipelines;
+use crate::gpu::pipeline_file::PipelineFile;
 use crate::gpu::plan::Plan;
 use crate::gpu::tensor::Tensor;
 use crate::shape::{DType, Shape};
@@ -21,17 +23,23 @@ pub struct Gpu {
     /// What it can do.
     pub caps: Caps,
     pub(crate) pipelines: Pipelines,
+    pub(crate) made: Counters,
 }
 
 impl Gpu {
-    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, cache: Option<wgpu::PipelineCache>) -> Gpu {
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, cache: Option<wgpu::PipelineCache>, file: Option<PipelineFile>) -> Gpu {
         let caps = Caps::of(&device);
-        Gpu { device, queue, caps, pipelines: Pipelines::new(cache) }
+        Gpu { device, queue, caps, pipelines: Pipelines::new(cache, file), made: Counters::default() }
     }
 
     /// Number of pipelines compiled so far.
     pub fn pipeline_count(&self) -> usize {
         self.pipelines.count()
+    }
+
+    /// What was made on the device so far by everything that shares it.
+    pub fn created(&self) -> Created {
+        self.made.read()
     }
 
     /// A buffer for storage bindings and copies.
@@ -42,12 +50,12 @@ impl Gpu {
             &self.device,
             || format!("allocating {label} ({bytes} bytes)"),
             || {
-                self.device.create_buffer(&wgpu::BufferDescriptor {
+                self.made.buffers.count(self.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
                     size: bytes.next_multiple_of(4),
                     usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
                     mapped_at_creation: false,
-                })
+                }))
             },
         )
     }
@@ -68,7 +76,7 @@ impl Gpu {
                     usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_SRC,
                     view_formats: &[],
                 });
-                texture.create_view(&wgpu::TextureViewDescriptor::default())
+                self.made.textures.count(texture).create_view(&wgpu::TextureViewDescriptor::default())
             },
         )
     }

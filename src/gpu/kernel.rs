@@ -1,10 +1,13 @@
 //! The generated kernel table and the pipelines made from it. The only file that includes generated code.
 
 use crate::error::{Error, Result};
-use crate::gpu::context::checked;
+use crate::gpu::context::{Gpu, checked};
+use crate::gpu::pipeline_file::PipelineFile;
 use crate::shape::DType;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One kernel of `shaders/`, as the build script reflected it.
 #[derive(Debug)]
@@ -59,68 +62,140 @@ impl Kernel {
     }
 }
 
-/// A compiled kernel.
+/// A kernel as a plan wants it: its layout at once, the rest when the plan is finished.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
+    kernel: &'static Kernel,
+    variant: &'static Variant,
+    constants: Vec<(&'static str, u32)>,
     pub layout: wgpu::BindGroupLayout,
-    pub pipeline: wgpu::ComputePipeline,
+    compiled: OnceLock<wgpu::ComputePipeline>,
+    /// Held while compiling: who comes second waits instead of compiling the same again.
+    turn: Mutex<()>,
 }
 
 /// Override constants by name.
-pub(crate) type Constants = Vec<(&'static str, u32)>;
+type Constants = Vec<(&'static str, u32)>;
 
 type Key = (&'static str, usize, Constants);
 
 /// Pipelines of a device, compiled once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pipelines {
-    made: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    known: Mutex<HashMap<Key, Arc<Pipeline>>>,
     cache: Option<wgpu::PipelineCache>,
+    file: Option<PipelineFile>,
 }
 
 impl Pipelines {
-    pub fn new(cache: Option<wgpu::PipelineCache>) -> Pipelines {
-        Pipelines { made: Mutex::default(), cache }
+    pub fn new(cache: Option<wgpu::PipelineCache>, file: Option<PipelineFile>) -> Pipelines {
+        Pipelines { known: Mutex::default(), cache, file }
     }
 
     /// Number compiled so far.
     pub fn count(&self) -> usize {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter(|p| p.compiled.get().is_some()).count()
     }
 
-    pub fn get(&self, device: &wgpu::Device, kernel: &'static Kernel, variant: usize, constants: &Constants) -> Result<Arc<Pipeline>> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kernel.name, variant, constants.clone());
-        if let Some(pipeline) = made.get(&key) {
+    /// A pipeline that may not be compiled yet.
+    pub fn get(&self, gpu: &Gpu, kernel: &'static Kernel, variant: usize, constants: &[(&'static str, u32)]) -> Result<Arc<Pipeline>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kernel.name, variant, constants.to_vec());
+        if let Some(pipeline) = known.get(&key) {
             return Ok(pipeline.clone());
         }
-        let pipeline = Arc::new(self.compile(device, kernel, variant, constants)?);
-        made.insert(key, pipeline.clone());
+        let what = || format!("kernel {}", kernel.name);
+        let source = kernel.variants.get(variant).ok_or_else(|| Error::Gpu { what: what(), message: format!("no variant {variant}") })?;
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &layout_entries(kernel) };
+        let layout = checked(&gpu.device, what, || gpu.device.create_bind_group_layout(&descriptor))?;
+        let (compiled, turn) = (OnceLock::new(), Mutex::default());
+        let pipeline = Arc::new(Pipeline { kernel, variant: source, constants: constants.to_vec(), layout, compiled, turn });
+        known.insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
-    fn compile(&self, device: &wgpu::Device, kernel: &'static Kernel, variant: usize, constants: &Constants) -> Result<Pipeline> {
-        let source = kernel
-            .variants
-            .get(variant)
-            .ok_or_else(|| Error::Gpu { what: format!("kernel {}", kernel.name), message: format!("no variant {variant}") })?;
-        let label = Some(kernel.name);
-        checked(
+    /// Compiles those that are not compiled yet, on all cores where there are threads. Then saves the cache, if it has a file.
+    pub fn compile<'a>(&self, gpu: &Gpu, pipelines: impl Iterator<Item = &'a Arc<Pipeline>>) -> Result<()> {
+        let mut waiting: Vec<&Arc<Pipeline>> = Vec::new();
+        for pipeline in pipelines.filter(|p| p.compiled.get().is_none()) {
+            if !waiting.iter().any(|other| Arc::ptr_eq(other, pipeline)) {
+                waiting.push(pipeline);
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        each(&waiting, |pipeline| pipeline.compile(gpu, self.cache.as_ref()))?;
+        if let (Some(cache), Some(file)) = (&self.cache, &self.file) {
+            file.save(cache);
+        }
+        Ok(())
+    }
+}
+
+/// `work` on every item; the first error in their order.
+#[cfg(not(target_arch = "wasm32"))]
+fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if threads == 1 {
+        return items.iter().try_for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(i) else { return };
+                    if let Err(error) = work(item) {
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        if failed.as_ref().is_none_or(|(first, _)| i < *first) {
+                            *failed = Some((i, error));
+                        }
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// A page has one thread.
+#[cfg(target_arch = "wasm32")]
+fn each<T>(items: &[T], work: impl Fn(&T) -> Result<()>) -> Result<()> {
+    items.iter().try_for_each(work)
+}
+
+impl Pipeline {
+    /// A finished plan's steps are compiled: `PlanBuilder::finish` did it.
+    pub fn compiled(&self) -> &wgpu::ComputePipeline {
+        self.compiled.get().unwrap_or_else(|| unreachable!("finish compiled kernel {}", self.kernel.name))
+    }
+
+    fn compile(&self, gpu: &Gpu, cache: Option<&wgpu::PipelineCache>) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.compiled.get().is_some() {
+            return Ok(());
+        }
+        let (device, label) = (&gpu.device, Some(self.kernel.name));
+        let pipeline = checked(
             device,
-            || format!("compiling kernel {}", kernel.name),
+            || format!("compiling kernel {}", self.kernel.name),
             || {
-                let module = device
-                    .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.source.into()) });
-                let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &layout_entries(kernel) });
-                let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                let source = wgpu::ShaderSource::Wgsl(self.variant.source.into());
+                let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+                let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                     label,
-                    bind_group_layouts: &[Some(&layout)],
+                    bind_group_layouts: &[Some(&self.layout)],
                     immediate_size: 0,
                 });
-                let constants: Vec<_> = constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
-                let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                let constants: Vec<_> = self.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label,
-                    layout: Some(&pipeline_layout),
+                    layout: Some(&layout),
                     module: &module,
                     entry_point: Some("main"),
                     compilation_options: wgpu::PipelineCompilationOptions {
@@ -128,11 +203,13 @@ impl Pipelines {
                         // Every kernel writes its workgroup memory before reading it (tests run the checked build).
                         zero_initialize_workgroup_memory: false,
                     },
-                    cache: self.cache.as_ref(),
-                });
-                Pipeline { layout, pipeline }
+                    cache,
+                })
             },
-        )
+        )?;
+        // Nobody else sets it: this is our turn.
+        let _ = self.compiled.set(gpu.made.pipelines.count(pipeline));
+        Ok(())
     }
 }
 

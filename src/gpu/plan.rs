@@ -51,8 +51,22 @@ pub struct Step {
 pub(super) enum Bound {
     /// Made when the plan was built.
     Fixed(wgpu::BindGroup),
-    /// Reads the host's image: made when the source changes.
-    PerSource { operands: Vec<Operand>, made: Option<wgpu::BindGroup> },
+    /// Reads the host's image: one group for each source of [`Sources`], made when it first comes.
+    PerSource { operands: Vec<Operand>, made: Vec<wgpu::BindGroup> },
+}
+
+/// Sources that bind groups are kept for: those used last. Their buffers and textures stay alive with them.
+#[derive(Debug)]
+pub(super) struct Sources {
+    known: Vec<Vec<SourceIdentity>>,
+    current: usize,
+    most: usize,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        Sources { known: Vec::new(), current: 0, most: 1 }
+    }
 }
 
 /// A finished plan and its outputs. `record` never submits, waits, or writes through a queue.
@@ -63,7 +77,7 @@ pub struct Plan<O> {
     pub(super) params: wgpu::Buffer,
     pub(super) memory: Memory,
     pub(super) source: SourceKind,
-    pub(super) last_source: Vec<SourceIdentity>,
+    pub(super) sources: Sources,
     pub(super) outputs: O,
 }
 
@@ -105,7 +119,7 @@ impl<O> Plan<O> {
         self.bind_source(source)?;
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("lancet"), timestamp_writes: None });
         for step in self.steps.get(steps).unwrap_or_default() {
-            step.dispatch(&mut pass);
+            step.dispatch(&mut pass, self.sources.current);
         }
         Ok(())
     }
@@ -122,18 +136,30 @@ impl<O> Plan<O> {
                     end_of_pass_write_index: Some(2 * i as u32 + 1),
                 }),
             });
-            step.dispatch(&mut pass);
+            step.dispatch(&mut pass, self.sources.current);
         }
         Ok(())
     }
 
     fn bind_source(&mut self, source: Source<'_>) -> Result<()> {
         let identity = self.source.check(source)?;
-        if identity == self.last_source {
+        if identity.is_empty() {
             return Ok(());
         }
-        // Should one of these fail, the steps before it hold the new source already: the next call binds all again.
-        self.last_source.clear();
+        if let Some(at) = self.sources.known.iter().position(|known| *known == identity) {
+            self.sources.current = at;
+            return Ok(());
+        }
+        // A place at the end, or that of the source that came first.
+        let at = if self.sources.known.len() < self.sources.most {
+            self.sources.known.len()
+        } else {
+            (self.sources.current + 1) % self.sources.most
+        };
+        // Should a group fail, the steps before it hold the new source already: nobody may take this place for the old one.
+        if let Some(known) = self.sources.known.get_mut(at) {
+            known.clear();
+        }
         for step in &mut self.steps {
             if let Bound::PerSource { operands, made } = &mut step.bound {
                 let group = bind(
@@ -144,22 +170,44 @@ impl<O> Plan<O> {
                     operands,
                     &identity,
                 )?;
-                *made = Some(group);
+                match made.get_mut(at) {
+                    Some(old) => *old = group,
+                    None => made.push(group),
+                }
             }
         }
-        self.last_source = identity;
+        match self.sources.known.get_mut(at) {
+            Some(known) => *known = identity,
+            None => self.sources.known.push(identity),
+        }
+        self.sources.current = at;
         Ok(())
+    }
+
+    /// Keeps the bind groups of so many sources instead of the last one's, for a host that takes turns with several.
+    pub(crate) fn keep_sources(&mut self, most: usize) {
+        self.forget_sources();
+        self.sources.most = most.max(1);
+    }
+
+    /// Lets go of all sources, so that the host's buffers can be freed.
+    pub(crate) fn forget_sources(&mut self) {
+        self.sources = Sources { most: self.sources.most, ..Sources::default() };
+        for step in &mut self.steps {
+            if let Bound::PerSource { made, .. } = &mut step.bound {
+                made.clear();
+            }
+        }
     }
 }
 
 impl Step {
-    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>) {
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, source: usize) {
         let group = match &self.bound {
             Bound::Fixed(group) => group,
-            Bound::PerSource { made: Some(group), .. } => group,
-            Bound::PerSource { made: None, .. } => unreachable!("bind_source ran before"),
+            Bound::PerSource { made, .. } => made.get(source).unwrap_or_else(|| unreachable!("bind_source ran before")),
         };
-        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_pipeline(self.pipeline.compiled());
         pass.set_bind_group(0, group, &[]);
         let [x, y, z] = self.workgroups;
         pass.dispatch_workgroups(x, y, z);

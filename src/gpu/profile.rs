@@ -24,6 +24,8 @@ pub struct Timing {
     pub kernel: &'static str,
     /// Median over the runs, milliseconds.
     pub ms: f64,
+    /// The shortest of them.
+    pub best_ms: f64,
     /// Floating-point operations.
     pub flops: u64,
     /// Operand bytes.
@@ -46,6 +48,11 @@ impl Profile {
     pub fn median_ms(&self) -> f64 {
         median(&self.runs_ms)
     }
+
+    /// The shortest warm run, milliseconds: what a busy machine disturbs least.
+    pub fn best_ms(&self) -> f64 {
+        best(&self.runs_ms)
+    }
 }
 
 /// Median; 0 for an empty list.
@@ -54,6 +61,11 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let n = sorted.len();
     if n == 0 { 0.0 } else { (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0 }
+}
+
+/// The least; 0 for an empty list.
+pub fn best(values: &[f64]) -> f64 {
+    values.iter().copied().reduce(f64::min).unwrap_or(0.0)
 }
 
 impl<O> Plan<O> {
@@ -86,12 +98,16 @@ impl<O> Plan<O> {
             .steps()
             .iter()
             .enumerate()
-            .map(|(i, step)| Timing {
-                label: step.label.clone(),
-                kernel: step.kernel,
-                ms: median(&samples.iter().map(|run| run[i]).collect::<Vec<_>>()),
-                flops: step.flops,
-                bytes: step.bytes,
+            .map(|(i, step)| {
+                let ms: Vec<f64> = samples.iter().map(|run| run[i]).collect();
+                Timing {
+                    label: step.label.clone(),
+                    kernel: step.kernel,
+                    ms: median(&ms),
+                    best_ms: best(&ms),
+                    flops: step.flops,
+                    bytes: step.bytes,
+                }
             })
             .collect();
         Ok(Profile { runs_ms, steps, clock })
@@ -106,7 +122,8 @@ impl<O> Plan<O> {
             || "making timestamp queries".to_owned(),
             || {
                 let buffer = |label, usage| {
-                    gpu.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false })
+                    let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+                    gpu.made.buffers.count(gpu.device.create_buffer(&descriptor))
                 };
                 (
                     gpu.device.create_query_set(&wgpu::QuerySetDescriptor {

@@ -49,12 +49,12 @@ pub(crate) fn staging(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer> {
         &gpu.device,
         || format!("allocating a staging buffer of {bytes} bytes"),
         || {
-            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            gpu.made.buffers.count(gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("lancet.readback"),
                 size: bytes,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
-            })
+            }))
         },
     )
 }

@@ -3,6 +3,7 @@
 mod affinity;
 mod attention;
 mod attention_maps;
+mod ceiling;
 mod color;
 mod conv;
 mod elementwise;
@@ -22,6 +23,7 @@ mod views;
 pub use affinity::{affinity_bias, affinity_weights, aggregate, gram, row_mean};
 pub use attention::{AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_sum};
 pub use attention_maps::{attention_scores, softmax, unit_values};
+pub use ceiling::{Ceilings, copy_ceiling, fma_ceiling};
 pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, add, gather_rows};

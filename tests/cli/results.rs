@@ -158,8 +158,48 @@ fn profile_and_info_speak_json() {
     assert!(report["median_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(report["runs_ms"].as_array().unwrap().len(), 2);
     assert!(report["steps"].as_array().unwrap().len() > 20);
+    let ceilings = &report["ceilings"];
+    assert!(ceilings["gflops_per_second"].as_f64().unwrap() > 0.1 && ceilings["gbytes_per_second"].as_f64().unwrap() > 0.1, "{ceilings}");
+    // The whole is its kernels: the same work, and a least time that is the sum of theirs.
+    let kernels = report["kernels"].as_array().unwrap();
+    let sum = |key: &str| kernels.iter().map(|k| k[key].as_f64().unwrap()).sum::<f64>();
+    assert!((sum("gflops") - report["gflops_total"].as_f64().unwrap()).abs() < 1e-9 && (sum("share") - 1.0).abs() < 1e-9);
+    let percent = report["percent_of_ceiling"].as_f64().unwrap();
+    let expected = 100.0 * sum("floor_ms") / report["median_ms"].as_f64().unwrap();
+    assert!((percent - expected).abs() < 1e-6 * expected, "{percent} %, expected {expected} %");
+    let bound = |kernel: &str| kernels.iter().find(|k| k["kernel"] == kernel).unwrap()["bound"].clone();
+    assert_eq!((bound("normalize"), report["machine"]["date"].as_str().unwrap().len()), ("memory".into(), 20));
     let info: serde_json::Value = serde_json::from_str(&succeed(folder.path(), ["info", "--json"])).unwrap();
     assert!(!info["adapter"].as_str().unwrap().is_empty() && !info["kernels"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn profile_follows_growing_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let grow = |axis: &str, more: &[&str]| -> serde_json::Value {
+        let arguments = ["profile", "--grow", axis, "--runs", "1", "--json", "--no-ceilings", "--label-count", "3"];
+        serde_json::from_str(&succeed(folder.path(), arguments.iter().chain(more))).unwrap()
+    };
+    let labels = grow("labels", &[]);
+    let values: Vec<u64> = labels["points"].as_array().unwrap().iter().map(|p| p["labels"].as_u64().unwrap()).collect();
+    assert_eq!(values, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+    assert!(labels["ended"].is_null() && labels["ceilings"].is_null());
+    // More labels are more work, of the kernels that see labels only.
+    let gflops = |point: usize, kernel: &str| {
+        let kernels = labels["points"][point]["kernels"].as_array().unwrap();
+        kernels.iter().find(|k| k["kernel"] == kernel).unwrap()["gflops"].as_f64().unwrap()
+    };
+    assert_eq!(gflops(2, "matmul"), gflops(9, "matmul"));
+    assert!((gflops(9, "similarity") / gflops(2, "similarity") - 200.0).abs() < 1e-6);
+    // A run that takes longer than asked for is the last.
+    let tokens = grow("tokens", &["--longest", "0.000001"]);
+    assert_eq!(tokens["points"].as_array().unwrap().len(), 1);
+    assert_eq!(tokens["points"][0]["tokens"], 50);
+    assert!(tokens["ended"].as_str().unwrap().contains("--longest"), "{}", tokens["ended"]);
+    for bad in [&["--grow", "words"][..], &["--longest", "5"], &["--grow", "batch", "--texts"], &["--grow", "batch", "--longest", "0"]] {
+        let out = crate::lancet(folder.path(), ["profile"].iter().chain(bad));
+        assert!(!out.status.success(), "{bad:?} was taken");
+    }
 }
 
 #[test]

@@ -33,8 +33,9 @@ fn a_thousand_runs_leave_nothing_behind() {
     let on_device = || host.device.generate_allocator_report().map(|r| (r.total_allocated_bytes, r.allocations.len()));
 
     let first = run();
-    let pipelines = gpu.pipeline_count();
-    assert!(pipelines > 10, "{pipelines} pipelines");
+    let created = gpu.created();
+    assert!(created.pipelines > 10 && created.bind_groups > 50 && created.buffers > 10, "{created:?}");
+    assert_eq!(created.pipelines, gpu.pipeline_count() as u64, "a pipeline was compiled twice");
     let mut warm = (None, None);
     for i in 1..1000 {
         let next = run();
@@ -45,7 +46,7 @@ fn a_thousand_runs_leave_nothing_behind() {
             warm = (resident_kib(), on_device());
         }
     }
-    assert_eq!(gpu.pipeline_count(), pipelines, "pipelines were compiled again");
+    assert_eq!(gpu.created(), created, "made on the device after the first run and after 1,000");
     assert_eq!(on_device(), warm.1, "the device's allocations (bytes, number) after 100 and after 1,000 runs");
     match (warm.0, resident_kib()) {
         (Some(warm), Some(end)) => {

@@ -7,5 +7,6 @@ mod common;
 mod errors;
 mod host;
 mod lifetime;
+mod pipelines;
 mod recording;
 mod stream;

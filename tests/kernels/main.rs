@@ -5,6 +5,7 @@
 mod common;
 
 mod attention;
+mod ceilings;
 mod conv;
 mod dense;
 mod entity;
@@ -47,6 +48,7 @@ macro_rules! cases {
 
 cases! {
     attention: attention attention_scores softmax;
+    ceilings: fma_ceiling copy_ceiling;
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     dense: gram affinity_weights aggregate affinity_bias row_mean kth_distance lof outliers repair;
     entity: patch_modes same_entity blur_rows logit_bias;

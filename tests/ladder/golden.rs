@@ -32,8 +32,9 @@ impl Golden {
     }
 
     pub fn open() -> Golden {
-        let root =
-            std::env::var_os("LANCET_GOLDEN").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), PathBuf::from);
+        // Where cargo says at run time: an executable that was carried elsewhere is told where its data lies.
+        let here = || std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = std::env::var_os("LANCET_GOLDEN").map_or_else(|| PathBuf::from(here()).join("tests/golden"), PathBuf::from);
         assert!(root.is_dir(), "golden folder {} is missing", root.display());
         Golden { root }
     }

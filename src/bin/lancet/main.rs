@@ -22,7 +22,6 @@ mod names;
 mod output;
 mod points;
 mod profile;
-mod profile_texts;
 mod progress;
 mod segment;
 mod sheet;

@@ -27,7 +27,8 @@ pub fn load(args: &ModelArgs) -> Result<Loaded> {
     // The file first: a wrong path should not wait for a driver.
     let Found { path, known } = resolve(&args.model, args.offline, args.quiet)?;
     let weights = Weights::open(&path)?;
-    let engine = pollster::block_on(Engine::new(Options { adapter: args.adapter.clone(), ..Default::default() }))?;
+    let options = Options { adapter: args.adapter.clone(), pipeline_folder: cache("pipelines"), ..Default::default() };
+    let engine = pollster::block_on(Engine::new(options))?;
     let options =
         LoadOptions { precision: args.precision.into(), config: args.config_source(known), truncate: args.truncate, tokenizer: None };
     let clip = Clip::load(&engine, &weights, options)?;
@@ -111,6 +112,11 @@ fn demo() -> Result<PathBuf> {
 
 /// Where label embeddings are kept between runs.
 pub fn label_cache() -> Option<lancet::clip::LabelCache> {
+    Some(lancet::clip::LabelCache::new(cache("labels")?))
+}
+
+/// A folder of lancet's cache.
+fn cache(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))?;
-    Some(lancet::clip::LabelCache::new(folder.join("labels")))
+    Some(folder.join(name))
 }

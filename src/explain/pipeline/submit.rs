@@ -24,7 +24,9 @@ impl Pipeline {
             kept <= FRAMES_BYTES || jobs.contains(&f.size)
         });
         let (clip, align) = (explainer.clip(), explainer.method().maps.align());
-        let frame = Frame::new(&self.gpu, clip.config(), size, self.setup.model_size, self.labels, self.setup.wanted, align)?;
+        let setup = &self.setup;
+        let seats = self.seats.len();
+        let frame = Frame::new(&self.gpu, clip.config(), size, setup.model_size, self.labels, setup.wanted, align, seats)?;
         self.frames.insert(0, frame);
         Ok(())
     }

@@ -1,11 +1,16 @@
 //! `lancet profile --texts`: what a prompt ensemble costs, and what it would cost padded.
 
-use crate::args::{self, ModelArgs};
+use super::kernels::{Kernel, Limits, Work, by_kernel};
+use super::machine::Machine;
+use super::serve::serve;
+use super::{Args, kernels};
+use crate::args;
 use crate::model::{Loaded, load};
+use crate::progress::Stages;
 use anyhow::Result;
 use lancet::Clip;
+use lancet::gpu::Source;
 use lancet::gpu::profile::median;
-use lancet::gpu::{Profile, Source};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -28,8 +33,10 @@ pub struct TextArgs {
 
 #[derive(Debug, Serialize)]
 struct Report {
+    machine: Machine,
     model: String,
     adapter: String,
+    ceilings: Option<Limits>,
     labels: usize,
     templates: usize,
     /// Tokens in all prompts, end markers included.
@@ -40,6 +47,7 @@ struct Report {
     gflops: f64,
     /// Sum over the plans of each one's median warm run.
     ms: f64,
+    percent_of_ceiling: Option<f64>,
     padded: Padded,
     /// Padded over real: the work, and the measured time.
     flops_ratio: f64,
@@ -57,68 +65,62 @@ struct Padded {
     measured_prompts: u32,
 }
 
-#[derive(Debug, Serialize)]
-struct Kernel {
-    kernel: &'static str,
-    ms: f64,
-    gflops: f64,
-    share: f64,
-}
-
-/// Runs it; `runs` warm runs of each plan.
-pub fn run(args: &TextArgs, model: &ModelArgs, runs: usize, json: bool) -> Result<()> {
-    let names = args::labels(&[], Some(&args.labels))?;
-    let templates = args::templates(&args.templates)?;
-    let Loaded { engine, clip, path } = load(model)?;
+/// Runs it.
+pub fn run(args: &Args) -> Result<()> {
+    let mut stages = Stages::new(args.model.quiet || args.serve);
+    let (choice, runs) = (&args.texts, args.runs as usize);
+    let names = args::labels(&[], Some(&choice.labels))?;
+    let templates = args::templates(&choice.templates)?;
+    let loaded = load(&args.model)?;
+    let ceilings = args.ceilings(&loaded, &mut stages)?;
+    let Loaded { engine, clip, path } = &loaded;
     let prompts: Vec<String> = names.iter().flat_map(|name| templates.fill(name)).collect();
     let ids = clip.tokenize(&prompts)?;
     let group = templates.list().len();
 
     let batches = clip.text_batches(&ids, group);
-    let (mut rows, mut ms, mut kernels) = (0, 0.0, Vec::new());
-    for batch in &batches {
-        let mut plan = clip.plan_ensemble(batch, group as u32)?;
-        rows += clip.text_rows(batch) as u64;
-        let profile = plan.profile(Source::None, runs)?;
-        ms += profile.median_ms();
-        add(&mut kernels, &profile);
+    let plan = |batch: &&[Vec<u32>]| clip.plan_ensemble(batch, group as u32);
+    if args.serve {
+        let mut plans = batches.iter().map(plan).collect::<lancet::Result<Vec<_>>>()?;
+        let mut all = || plans.iter_mut().map(|plan| plan.run_timed(Source::None)).sum::<lancet::Result<f64>>();
+        return serve(&engine.caps().adapter, || Ok(all()?));
     }
-    let total: f64 = kernels.iter().map(|k: &Kernel| k.ms).sum();
-    kernels.iter_mut().for_each(|k| k.share = k.ms / total.max(1e-9));
-    kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    let gflops = kernels.iter().map(|k| k.gflops).sum::<f64>();
-    let padded = padded(&clip, ids.len(), runs)?;
+    let (mut rows, mut ms, mut steps) = (0, 0.0, Vec::new());
+    for (i, batch) in batches.iter().enumerate() {
+        stages.begin("runs", format!("plan {} of {}", i + 1, batches.len()));
+        rows += clip.text_rows(batch) as u64;
+        let profile = plan(batch)?.profile(Source::None, runs)?;
+        ms += profile.median_ms();
+        steps.extend(profile.steps);
+    }
+    stages.begin("padded", "the same, padded");
+    let padded = padded(clip, ids.len(), runs)?;
+    stages.finish();
+    let whole = Work::sum(&steps, ceilings.as_ref()).in_ms(ms);
     let report = Report {
+        machine: Machine::here(engine),
         model: path.display().to_string(),
         adapter: engine.caps().adapter.clone(),
+        ceilings: ceilings.map(Limits::from),
         labels: names.len(),
         templates: group,
         tokens: ids.iter().map(Vec::len).sum(),
         rows,
         plans: batches.len(),
-        gflops,
+        gflops: whole.gflops,
         ms,
-        flops_ratio: padded.gflops / gflops,
+        percent_of_ceiling: whole.percent_of_ceiling,
+        flops_ratio: padded.gflops / whole.gflops,
         time_ratio: padded.ms / ms,
         padded,
-        kernels,
+        kernels: by_kernel(steps.iter(), ceilings.as_ref()),
     };
-    if json {
+    if args.json {
         out!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
     Ok(())
-}
-
-fn add(kernels: &mut Vec<Kernel>, profile: &Profile) {
-    for step in &profile.steps {
-        let gflops = step.flops as f64 / 1e9;
-        match kernels.iter_mut().find(|k| k.kernel == step.kernel) {
-            Some(k) => (k.ms, k.gflops) = (k.ms + step.ms, k.gflops + gflops),
-            None => kernels.push(Kernel { kernel: step.kernel, ms: step.ms, gflops, share: 0.0 }),
-        }
-    }
 }
 
 /// A plan of prompts that fill the context and have no beginning in common, and what `prompts` of them would take.
@@ -142,15 +144,17 @@ fn padded(clip: &Clip, prompts: usize, runs: usize) -> Result<Padded> {
 
 fn print(r: &Report) {
     out!("{} labels x {} templates, {} on {}", r.labels, r.templates, r.model, r.adapter);
+    if let Some(ceilings) = &r.ceilings {
+        ceilings.print();
+    }
     out!("{:<8}  {:>9}  {:>10}  {:>10}", "", "rows", "GFLOP", "ms");
     out!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   {} plan(s), {} tokens before sharing", "real", r.rows, r.gflops, r.ms, r.plans, r.tokens);
     let p = &r.padded;
     out!("{:<8}  {:>9}  {:>10.2}  {:>10.1}   from {} measured", "padded", p.rows, p.gflops, p.ms, p.measured_prompts);
     let more = p.rows as f64 / r.rows as f64;
     out!("{:<8}  {:>9}  {:>10}  {:>10}", "ratio", format!("{more:.1}"), format!("{:.1}", r.flops_ratio), format!("{:.1}", r.time_ratio));
-    out!("by kernel:");
-    for k in &r.kernels {
-        let speed = if k.ms > 0.0 { k.gflops / k.ms * 1e3 } else { 0.0 };
-        out!("  {:<14} {:>10.1} ms  {:>5.1}%  {:>8.2} GFLOP/s", k.kernel, k.ms, 100.0 * k.share, speed);
+    if let Some(percent) = r.percent_of_ceiling {
+        out!("{percent:.0} % of what the ceilings allow");
     }
+    kernels::print(&r.kernels);
 }
