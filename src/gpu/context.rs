@@ -6,6 +6,7 @@ use crate::gpu::caps::Caps;
 use crate::gpu::kernel::Pipelines;
 use crate::gpu::plan::Plan;
 use crate::gpu::tensor::Tensor;
+use crate::gpu::tuning::{Rule, Tuned};
 use crate::shape::{DType, Shape};
 
 /// Bytes written per submit while uploading, so that staging memory stays small however large the weights are.
@@ -20,13 +21,21 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     /// What it can do.
     pub caps: Caps,
+    /// Which kernels run for which shapes, before lancet's own tables are asked.
+    pub tuned: Vec<Rule>,
     pub(crate) pipelines: Pipelines,
 }
 
 impl Gpu {
-    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, cache: Option<wgpu::PipelineCache>) -> Gpu {
-        let caps = Caps::of(&device);
-        Gpu { device, queue, caps, pipelines: Pipelines::new(cache) }
+    pub(crate) fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        caps: Caps,
+        tuned: Tuned,
+        cache: Option<wgpu::PipelineCache>,
+    ) -> Result<Gpu> {
+        let tuned = tuned.rules(&caps)?;
+        Ok(Gpu { device, queue, caps, tuned, pipelines: Pipelines::new(cache) })
     }
 
     /// Number of pipelines compiled so far.

@@ -1,6 +1,7 @@
 //! The generated kernel table and the pipelines made from it. The only file that includes generated code.
 
 use crate::error::{Error, Result};
+use crate::gpu::caps::{Caps, Cooperative};
 use crate::gpu::context::checked;
 use crate::shape::DType;
 use std::collections::HashMap;
@@ -11,12 +12,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Kernel {
     /// File name without `.wgsl`; also the op, its reference, tests, benches and labels.
     pub name: &'static str,
+    /// The op that this is a kernel of, where an op has several; else the name.
+    pub family: &'static str,
+    /// What a device must offer beyond WebGPU's default limits; `None` runs everywhere.
+    pub need: Option<Need>,
     /// Kind of binding 0, 1, 2 ...
     pub bindings: &'static [Binding],
     /// Names of its `override` constants.
     pub overrides: &'static [&'static str],
     /// One per combination of element types.
     pub variants: &'static [Variant],
+}
+
+/// What some kernels need of a device beyond what all have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Subgroup operations, and no subgroup of fewer than 8 lanes.
+    Subgroup,
+    /// Cooperative matrices of 16 x 16 x 16, f16 products summed in f32, by subgroups of 8 to 128 lanes.
+    Cooperative16,
+    /// Cooperative matrices of 8 x 8 x 8 in f32, likewise.
+    Cooperative8,
+}
+
+impl Need {
+    /// True if a device with these capabilities has it.
+    pub fn met(self, caps: &Caps) -> bool {
+        // Kernels share rows among 8 lanes, and no workgroup has more than 128 threads where subgroups count.
+        let subgroups = caps.subgroups.is_some_and(|[least, most]| least >= 8 && most <= 128);
+        match self {
+            Need::Subgroup => subgroups,
+            Need::Cooperative16 => subgroups && caps.shader_f16 && caps.cooperative.contains(&Cooperative::F16x16),
+            Need::Cooperative8 => subgroups && caps.cooperative.contains(&Cooperative::F32x8),
+        }
+    }
 }
 
 /// Kind of a binding.
@@ -48,7 +77,7 @@ pub struct Variant {
 /// The kernels, one module each with its `Params` and `KERNEL`.
 pub mod kernels {
     #![allow(missing_docs, reason = "field names are documented in the WGSL they are read from")]
-    use super::{Binding, DType, Kernel, Variant};
+    use super::{Binding, DType, Kernel, Need, Variant};
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }
 

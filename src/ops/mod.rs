@@ -18,7 +18,9 @@ pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
-pub use matmul::{MatmulArgs, Residual, matmul};
+pub use matmul::{
+    Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, variants as matmul_variants,
+};
 pub use norm::{Merge, l2_normalize, layer_norm};
 pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};

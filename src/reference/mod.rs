@@ -19,6 +19,7 @@ mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod matmul;
+mod matmul_reduce;
 mod minmax;
 mod normalize;
 
@@ -49,6 +50,7 @@ pub use gather_rows::gather_rows;
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::{layer_norm, layer_norm_merged};
 pub use matmul::matmul;
+pub use matmul_reduce::matmul_reduce;
 pub use minmax::minmax;
 pub use normalize::normalize;
 

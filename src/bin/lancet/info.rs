@@ -61,13 +61,13 @@ pub fn run(args: &Args) -> Result<()> {
     out!("  largest texture side   {} pixels", info.max_texture_side);
     out!("  half arithmetic        {} (not needed: half storage works everywhere)", yes(info.shader_f16));
     match info.subgroup_sizes {
-        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (not used by this version's kernels)"),
+        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (some matmul kernels)"),
         None => out!("  subgroups              no"),
     }
     out!("  timestamps             {} (lancet profile)", yes(info.timestamps));
     out!("kernels and their element types:");
     for kernel in &info.kernels {
-        out!("  {:<18} {}", kernel.name, kernel.variants.join(", "));
+        out!("  {:<24} {}", kernel.name, kernel.variants.join(", "));
     }
     Ok(())
 }

@@ -178,6 +178,6 @@ fn print(report: &Report) {
     }
     kernels.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (kernel, ms, share) in kernels {
-        out!("  {kernel:<18} {ms:>9.3} ms  {:>5.1}%", 100.0 * share);
+        out!("  {kernel:<24} {ms:>9.3} ms  {:>5.1}%", 100.0 * share);
     }
 }
