@@ -2,6 +2,10 @@
 //! Metal and DX12 (cooperative matrices: Vulkan and Metal, where they exist). Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
 
 use lancet::gpu::kernel::{Binding, Kernel, Need, kernels};
+use lancet::ops::{self, Choice, MatmulArgs, Residual};
+use lancet::reference::Activation;
+use lancet::shape::DType;
+use lancet::{Engine, Options, wgpu};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
@@ -167,7 +171,7 @@ macro_rules! params_match {
 
 params_match! {
     activation attention attention_scores avg_pool conv3x3 conv_stem ensemble feature_surgery gather_rows l2_normalize layer_norm
-    load_texture matmul matmul_reduce matmul_register_8x16 matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x16
+    load_texture matmul matmul_cooperative_16 matmul_cooperative_8 matmul_reduce matmul_register_8x16 matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x16
     matmul_subgroup_25x4 matmul_workgroup_128 matmul_workgroup_64 minmax normalize overlay_maps overlay_texture pamr pamr_weights patch_embed pool_embed resize_u8
     segment similarity softmax stitch token_embed unit_values upsample
 }
@@ -212,4 +216,51 @@ fn params_fields(kernel: &Kernel) -> Vec<(Option<String>, u32)> {
     let (_, params) = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).expect("a uniform Params");
     let naga::TypeInner::Struct { members, .. } = &module.types[params.ty].inner else { panic!("{}: Params is no struct", kernel.name) };
     members.iter().map(|m| (m.name.clone(), m.offset)).collect()
+}
+
+/// Kernels that the machine at hand may lack are planned on a device that has every feature and computes nothing: wgpu's own
+/// checks of shaders, pipelines and bindings.
+#[test]
+fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: wgpu::Features::all(),
+        // SAFETY: the device runs nothing.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+        ..Default::default()
+    };
+    let (device, queue) = wgpu::Device::noop(&descriptor);
+    let matrix = |side, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+        m_size: side,
+        n_size: side,
+        k_size: side,
+        ab_type,
+        cr_type,
+        saturating_accumulation: false,
+    };
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let cooperative = vec![matrix(16, F16, F32), matrix(8, F32, F32)];
+    let engine = Engine::from_device(&device, &queue, Options { cooperative, ..Options::default() }).expect("an engine");
+    let gpu = engine.gpu();
+    for kernel in kernels::ALL.iter().filter(|k| k.family == "matmul") {
+        for variant in kernel.variants {
+            let (act, weight) = (variant.act.expect("activations"), variant.weight.expect("weights"));
+            let zeros = |dims: &[u32], dtype: DType| {
+                let bytes = vec![0u8; dims.iter().product::<u32>() as usize * dtype.bytes() as usize];
+                gpu.upload("zeros", dims, dtype, &bytes).expect("zeros")
+            };
+            let (x, w) = (zeros(&[65, 36], act), zeros(&[68, 36], weight));
+            let mut b = lancet::gpu::PlanBuilder::new(gpu);
+            let x = b.import(&x);
+            let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::Gelu, residual: Residual::None };
+            let planned = ops::matmul_by(&mut b, "y", args, Choice { kernel, slices: 2 });
+            // f32 would be rounded.
+            let rounds = kernel.need == Some(Need::Cooperative16) && [act, weight] != [DType::F16; 2];
+            let subgroups_of_8 = kernel.need != Some(Need::Subgroup) || engine.caps().subgroups.is_some_and(|s| s[0] >= 8);
+            assert_eq!(planned.is_ok(), !rounds && subgroups_of_8, "{} on {act} x {weight}: {planned:?}", kernel.name);
+            if let Ok(y) = planned {
+                b.keep(y);
+                b.finish(|r| r.tensor(y)).unwrap_or_else(|e| panic!("{} on {act} x {weight}: {e}", kernel.name));
+            }
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub struct Kernel {
 pub enum Need {
     /// Subgroup operations, and no subgroup of fewer than 8 lanes.
     Subgroup,
-    /// Cooperative matrices of 16 x 16 x 16, f16 products summed in f32, by subgroups of 8 to 128 lanes.
+    /// Cooperative matrices of 16 x 16 x 16, f16 products summed in f32, by subgroups of up to 128 lanes.
     Cooperative16,
     /// Cooperative matrices of 8 x 8 x 8 in f32, likewise.
     Cooperative8,
@@ -38,12 +38,13 @@ pub enum Need {
 impl Need {
     /// True if a device with these capabilities has it.
     pub fn met(self, caps: &Caps) -> bool {
-        // Kernels share rows among 8 lanes, and no workgroup has more than 128 threads where subgroups count.
-        let subgroups = caps.subgroups.is_some_and(|[least, most]| least >= 8 && most <= 128);
+        let [least, most] = caps.subgroups.unwrap_or_default();
         match self {
-            Need::Subgroup => subgroups,
-            Need::Cooperative16 => subgroups && caps.shader_f16 && caps.cooperative.contains(&Cooperative::F16x16),
-            Need::Cooperative8 => subgroups && caps.cooperative.contains(&Cooperative::F32x8),
+            // Eight lanes share their rows.
+            Need::Subgroup => least >= 8,
+            // A workgroup of 128 threads is made of whole subgroups.
+            Need::Cooperative16 => (1..=128).contains(&most) && caps.shader_f16 && caps.cooperative.contains(&Cooperative::F16x16),
+            Need::Cooperative8 => (1..=128).contains(&most) && caps.cooperative.contains(&Cooperative::F32x8),
         }
     }
 }

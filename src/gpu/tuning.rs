@@ -4,9 +4,9 @@
 //! lancet 0.1.0
 //! adapter llvmpipe (LLVM 15.0.6, 256 bits)
 //! driver llvmpipe Mesa 22.3.6 (LLVM 15.0.6)
-//! # weights  m  n  k  kernel  slices
-//! f16  ..64  *  2048..  matmul_workgroup_64  4
-//! *    *     *  *       matmul               1
+//! # acts weights  m  n  k  kernel  slices
+//! *    f16  ..64  *  2048..  matmul_workgroup_64  4
+//! *    *    *     *  *       matmul               1
 //! ```
 //!
 //! The first rule that fits a product, and whose kernel the device can run, decides. `lancet tune --write` writes such a
@@ -38,6 +38,8 @@ pub enum Tuned {
 /// A line of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Storage of the activations; `None` for any.
+    pub act: Option<DType>,
     /// Storage of the weights; `None` for any.
     pub weight: Option<DType>,
     /// Rows of the product.
@@ -64,34 +66,39 @@ impl Eq for Kernel {}
 pub const ANY: RangeInclusive<u32> = 0..=u32::MAX;
 
 impl Rule {
-    /// True for a product `[M, K] x [N, K]` with weights of this type.
-    pub fn fits(&self, [m, n, k]: [u32; 3], weight: DType) -> bool {
-        self.weight.is_none_or(|w| w == weight) && self.m.contains(&m) && self.n.contains(&n) && self.k.contains(&k)
+    /// True for a product `[M, K] x [N, K]` of activations and weights of these types; `shape` is M, N, K.
+    pub fn fits(&self, [m, n, k]: [u32; 3], act: DType, weight: DType) -> bool {
+        let types = self.act.is_none_or(|a| a == act) && self.weight.is_none_or(|w| w == weight);
+        types && self.m.contains(&m) && self.n.contains(&n) && self.k.contains(&k)
     }
 
     fn parse(line: &str) -> Result<Rule, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let &[weight, m, n, k, name, slices] = words.as_slice() else {
-            return Err(format!("{} words, expected 6: weights m n k kernel slices", words.len()));
-        };
-        let weight = match weight {
-            "*" => None,
-            "f32" => Some(DType::F32),
-            "f16" => Some(DType::F16),
-            _ => return Err(format!("weights \"{weight}\", expected f32, f16 or *")),
+        let &[act, weight, m, n, k, name, slices] = words.as_slice() else {
+            return Err(format!("{} words, expected 7: acts weights m n k kernel slices", words.len()));
         };
         // A kernel with another set of operands than its family's is a part of the others, not a choice.
         let kernel = kernels::ALL.iter().find(|k| k.name == name && k.family == kernels::matmul::KERNEL.name);
         let Some(kernel) = kernel else { return Err(format!("kernel \"{name}\", which this version does not have")) };
-        let slices = slices.parse().ok().filter(|s| (1..=MOST_SLICES).contains(s));
+        let count = slices.parse().ok().filter(|s| (1..=MOST_SLICES).contains(s));
         Ok(Rule {
-            weight,
+            act: storage(act)?,
+            weight: storage(weight)?,
             m: range(m)?,
             n: range(n)?,
             k: range(k)?,
             kernel,
-            slices: slices.ok_or_else(|| format!("slices \"{}\", expected 1 to {MOST_SLICES}", words[5]))?,
+            slices: count.ok_or_else(|| format!("slices \"{slices}\", expected 1 to {MOST_SLICES}"))?,
         })
+    }
+}
+
+fn storage(text: &str) -> Result<Option<DType>, String> {
+    match text {
+        "*" => Ok(None),
+        "f32" => Ok(Some(DType::F32)),
+        "f16" => Ok(Some(DType::F16)),
+        _ => Err(format!("storage \"{text}\", expected f32, f16 or *")),
     }
 }
 
@@ -115,8 +122,8 @@ impl fmt::Display for Rule {
             (low, high) if low == high => low.to_string(),
             (low, high) => format!("{low}..{high}"),
         };
-        let weight = self.weight.map_or("*", DType::name);
-        write!(f, "{weight} {} {} {} {} {}", range(&self.m), range(&self.n), range(&self.k), self.kernel.name, self.slices)
+        let [act, weight] = [self.act, self.weight].map(|t| t.map_or("*", DType::name));
+        write!(f, "{act} {weight} {} {} {} {} {}", range(&self.m), range(&self.n), range(&self.k), self.kernel.name, self.slices)
     }
 }
 
@@ -174,7 +181,7 @@ pub fn file_of(folder: &Path, caps: &Caps) -> PathBuf {
 pub fn write_file(caps: &Caps, rules: &[Rule]) -> String {
     let head: Vec<String> = identity(caps).iter().map(|(key, value)| format!("{key} {value}\n")).collect();
     let rules: Vec<String> = rules.iter().map(|r| format!("{r}\n")).collect();
-    format!("{}# weights m n k kernel slices: the first rule that fits decides\n{}", head.concat(), rules.concat())
+    format!("{}# acts weights m n k kernel slices: the first rule that fits decides\n{}", head.concat(), rules.concat())
 }
 
 impl Tuned {
@@ -194,6 +201,40 @@ impl Tuned {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             // Not text, for one.
             Err(e) => Err(Error::Tuning { path, what: e.to_string() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_survive_being_written() {
+        let text = "f16 f16 ..64 * 2048.. matmul_workgroup_64 4\n* f32 197 51..200 * matmul_register_8x8 1\n* * * * * matmul 1\n";
+        let rules = parse_rules(text).unwrap();
+        assert_eq!(rules.iter().map(|r| format!("{r}\n")).collect::<String>(), text);
+        assert!(rules[0].fits([64, 1, 2048], DType::F16, DType::F16));
+        for other in [([65, 1, 2048], DType::F16), ([64, 1, 2047], DType::F16), ([64, 1, 2048], DType::F32)] {
+            assert!(!rules[0].fits(other.0, other.1, DType::F16), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let broken = [
+            ("* * * * matmul 1", "6 words"),
+            ("f8 * * * * matmul 1", "storage \"f8\""),
+            ("* * 10..5 * * matmul 1", "range \"10..5\""),
+            ("* * a * * matmul 1", "range \"a\""),
+            ("* * * * * conv3x3 1", "kernel \"conv3x3\""),
+            ("* * * * * matmul_reduce 1", "kernel \"matmul_reduce\""),
+            ("* * * * * matmul 0", "slices \"0\""),
+            ("* * * * * matmul 65", "slices \"65\""),
+        ];
+        for (line, what) in broken {
+            let error = parse_rules(&format!("# a comment\n\n{line}\n")).expect_err(line);
+            assert!(error.starts_with("line 3: ") && error.contains(what), "{line}: {error}");
         }
     }
 }

@@ -19,7 +19,8 @@ pub use elementwise::{activation, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{
-    Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, variants as matmul_variants,
+    Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, shipped as matmul_shipped,
+    variants as matmul_variants,
 };
 pub use norm::{Merge, l2_normalize, layer_norm};
 pub use resize::{normalize, resize_u8, upsample, upsample_part, upsample_rows};

@@ -5,6 +5,7 @@ use crate::progress::Download;
 use anyhow::{Context, Result};
 use lancet::clip::Known;
 use lancet::clip::config::{OPENAI_MEAN, OPENAI_STD};
+use lancet::gpu::Tuned;
 use lancet::hub::{Hub, Model, Source};
 use lancet::{Clip, Engine, LoadOptions, Options, Weights};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub fn load(args: &ModelArgs) -> Result<Loaded> {
     // The file first: a wrong path should not wait for a driver.
     let Found { path, known } = resolve(&args.model, args.offline, args.quiet)?;
     let weights = Weights::open(&path)?;
-    let engine = pollster::block_on(Engine::new(Options { adapter: args.adapter.clone(), ..Default::default() }))?;
+    let engine = pollster::block_on(Engine::new(engine_options(args.adapter.clone())))?;
     let options =
         LoadOptions { precision: args.precision.into(), config: args.config_source(known), truncate: args.truncate, tokenizer: None };
     let clip = Clip::load(&engine, &weights, options)?;
@@ -109,8 +110,22 @@ fn demo() -> Result<PathBuf> {
     })
 }
 
+/// How every subcommand opens its device: with the kernels that were tuned for it, if they were.
+pub fn engine_options(adapter: Option<String>) -> Options {
+    Options { adapter, tuned: tuned_folder().map_or(Tuned::Shipped, Tuned::Folder), ..Default::default() }
+}
+
+/// What lancet keeps between runs.
+fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))
+}
+
+/// Where `lancet tune --write` puts its tables.
+pub fn tuned_folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("tuned"))
+}
+
 /// Where label embeddings are kept between runs.
 pub fn label_cache() -> Option<lancet::clip::LabelCache> {
-    let folder = std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))?;
-    Some(lancet::clip::LabelCache::new(folder.join("labels")))
+    Some(lancet::clip::LabelCache::new(cache_folder()?.join("labels")))
 }

@@ -4,7 +4,7 @@ mod split;
 mod table;
 mod variant;
 
-pub use table::{Choice, choose};
+pub use table::{Choice, choose, shipped};
 pub(super) use variant::tiling;
 pub use variant::{Variant, variants};
 

@@ -63,13 +63,21 @@ static TEXTS: [(Class, &str); 5] = [
     (Class::Generic, include_str!("defaults/generic.txt")),
 ];
 
-/// The choice for a product `[M, K] x [N, K]` of these element types.
+/// The choice for a product `[M, K] x [N, K]` of these element types; `shape` is M, N, K.
 pub fn choose(gpu: &Gpu, shape: [u32; 3], act: DType, weight: DType) -> Choice {
-    let rules = gpu.tuned.iter().chain(Class::of(&gpu.caps).rules());
+    first_of(&gpu.caps, gpu.tuned.iter().chain(Class::of(&gpu.caps).rules()), shape, act, weight)
+}
+
+/// The choice of lancet's own table.
+pub fn shipped(caps: &Caps, shape: [u32; 3], act: DType, weight: DType) -> Choice {
+    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight)
+}
+
+fn first_of<'a>(caps: &Caps, rules: impl Iterator<Item = &'a Rule>, shape: [u32; 3], act: DType, weight: DType) -> Choice {
     rules
-        .filter(|rule| rule.fits(shape, weight))
+        .filter(|rule| rule.fits(shape, act, weight))
         .map(|rule| Choice { kernel: rule.kernel, slices: rule.slices })
-        .find(|choice| possible(&gpu.caps, *choice, shape, act, weight))
+        .find(|choice| possible(caps, *choice, shape, act, weight))
         .unwrap_or(Choice::whole(variants()[0].kernel))
 }
 
@@ -92,7 +100,7 @@ mod tests {
     fn every_table_parses_and_ends_with_what_fits_all() {
         for (class, _) in TEXTS {
             let last = class.rules().last().unwrap_or_else(|| panic!("{class:?}: empty"));
-            assert_eq!((last.weight, &last.m, &last.n, &last.k), (None, &ANY, &ANY, &ANY), "{class:?}");
+            assert_eq!((last.act, last.weight, &last.m, &last.n, &last.k), (None, None, &ANY, &ANY, &ANY), "{class:?}");
             assert_eq!(last.kernel.need, None, "{class:?}: the last rule must run everywhere");
         }
     }

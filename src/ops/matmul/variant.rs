@@ -21,7 +21,7 @@ enum Tile {
     Fixed([u32; 2]),
 }
 
-static VARIANTS: [Variant; 8] = [
+static VARIANTS: [Variant; 10] = [
     Variant { kernel: &kernels::matmul::KERNEL, tile: Tile::Lanes },
     Variant { kernel: &kernels::matmul_register_8x8::KERNEL, tile: Tile::Fixed([32, 64]) },
     Variant { kernel: &kernels::matmul_register_8x16::KERNEL, tile: Tile::Fixed([32, 128]) },
@@ -30,6 +30,8 @@ static VARIANTS: [Variant; 8] = [
     Variant { kernel: &kernels::matmul_subgroup_25x16::KERNEL, tile: Tile::Fixed([25, 128]) },
     Variant { kernel: &kernels::matmul_workgroup_64::KERNEL, tile: Tile::Fixed([64, 64]) },
     Variant { kernel: &kernels::matmul_workgroup_128::KERNEL, tile: Tile::Fixed([128, 128]) },
+    Variant { kernel: &kernels::matmul_cooperative_16::KERNEL, tile: Tile::Fixed([64, 64]) },
+    Variant { kernel: &kernels::matmul_cooperative_8::KERNEL, tile: Tile::Fixed([64, 64]) },
 ];
 
 /// Rows and columns of one thread of `matmul` and `conv3x3`, and threads of a workgroup.
@@ -52,6 +54,11 @@ impl Variant {
     pub fn runs(&self, caps: &Caps, act: DType, weight: DType) -> bool {
         let met = self.kernel.need.is_none_or(|need| need.met(caps));
         met && (self.kernel.need != Some(Need::Cooperative16) || [act, weight] == [DType::F16; 2])
+    }
+
+    /// Workgroups of an `[M, N]` product.
+    pub fn workgroups(&self, m: u32, n: u32) -> [u32; 3] {
+        self.grid(m, n, 1).1
     }
 
     /// How the threads of a workgroup lie (only one kernel asks), and the workgroups of an `[M, N]` product.
