@@ -132,3 +132,26 @@ impl Caps {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_that_no_kernel_multiplies_do_not_count() {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let entry = |[m_size, n_size, k_size]: [u32; 3], ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        // Intel's shape, f16 sums, and halves at Apple's size: near misses.
+        let near = [entry([8, 16, 16], F16, F32), entry([16; 3], F16, F16), entry([8; 3], F16, F32)];
+        assert_eq!(Cooperative::of(&near), []);
+        let both = [entry([8; 3], F32, F32), near[1], entry([16; 3], F16, F32)];
+        assert_eq!(Cooperative::of(&both), [Cooperative::F16x16, Cooperative::F32x8]);
+    }
+}

@@ -24,6 +24,14 @@ pub struct Kernel {
     pub variants: &'static [Variant],
 }
 
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Kernel) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kernel {}
+
 /// What some kernels need of a device beyond what all have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {

@@ -54,14 +54,6 @@ pub struct Rule {
     pub slices: u32,
 }
 
-impl PartialEq for Kernel {
-    fn eq(&self, other: &Kernel) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Kernel {}
-
 /// Any value of a dimension.
 pub const ANY: RangeInclusive<u32> = 0..=u32::MAX;
 
@@ -77,9 +69,10 @@ impl Rule {
         let &[act, weight, m, n, k, name, slices] = words.as_slice() else {
             return Err(format!("{} words, expected 7: acts weights m n k kernel slices", words.len()));
         };
-        // A kernel with another set of operands than its family's is a part of the others, not a choice.
-        let kernel = kernels::ALL.iter().find(|k| k.name == name && k.family == kernels::matmul::KERNEL.name);
-        let Some(kernel) = kernel else { return Err(format!("kernel \"{name}\", which this version does not have")) };
+        // Where an op has one kernel there is nothing to choose.
+        let choices = |family: &str| kernels::ALL.iter().filter(|k| k.family == family).count();
+        let kernel = kernels::ALL.iter().find(|k| k.name == name && choices(k.family) > 1);
+        let Some(kernel) = kernel else { return Err(format!("kernel \"{name}\", which is none that this version chooses from")) };
         let count = slices.parse().ok().filter(|s| (1..=MOST_SLICES).contains(s));
         Ok(Rule {
             act: storage(act)?,

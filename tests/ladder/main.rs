@@ -30,7 +30,7 @@ fn committed_cases() {
     run(SUBSET);
 }
 
-/// Every kernel that can make a matrix product makes all of them once, and once with K in slices.
+/// Every kernel that can make a matrix product makes all of them: a ViT's in f32 and f16, a ResNet's, and with K in slices.
 #[test]
 fn committed_cases_by_every_matmul_kernel() {
     let caps = steps::engine().caps();
@@ -38,7 +38,8 @@ fn committed_cases_by_every_matmul_kernel() {
     for (kernel, slices) in able.flat_map(|v| [(v.kernel, 1), (v.kernel, 3)]) {
         let rule = Rule { act: None, weight: None, m: ANY, n: ANY, k: ANY, kernel, slices };
         println!("{rule}");
-        steps::with_rules(vec![rule], || run(if slices == 1 { SUBSET } else { &SUBSET[..1] }));
+        let few: &[Case] = if slices == 1 { &[SUBSET[0], SUBSET[1], SUBSET[3]] } else { &SUBSET[..1] };
+        steps::with_rules(vec![rule], || run(few));
     }
 }
 

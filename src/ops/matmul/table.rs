@@ -94,7 +94,66 @@ fn possible(caps: &Caps, choice: Choice, [m, n, k]: [u32; 3], act: DType, weight
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::caps::Cooperative;
     use crate::gpu::tuning::ANY;
+    use wgpu::{Backend, DeviceType};
+
+    fn caps(adapter: &str, backend: Backend, device_type: DeviceType) -> Caps {
+        Caps {
+            adapter: adapter.into(),
+            driver: String::new(),
+            backend,
+            device_type,
+            max_buffer_bytes: 1 << 30,
+            max_binding_bytes: 1 << 30,
+            max_workgroups: 65535,
+            uniform_alignment: 256,
+            max_texture_side: 8192,
+            shader_f16: true,
+            subgroups: Some([32, 32]),
+            cooperative: Vec::new(),
+            timestamps: true,
+            encoder_timestamps: true,
+        }
+    }
+
+    #[test]
+    fn devices_by_kind() {
+        let discrete = DeviceType::DiscreteGpu;
+        for (adapter, backend, kind, class) in [
+            ("llvmpipe (LLVM 15.0.6, 256 bits)", Backend::Vulkan, DeviceType::Cpu, Class::Cpu),
+            ("SwiftShader", Backend::BrowserWebGpu, DeviceType::Cpu, Class::Cpu),
+            ("", Backend::BrowserWebGpu, discrete, Class::Browser),
+            ("Apple M2", Backend::Metal, DeviceType::IntegratedGpu, Class::Apple),
+            ("NVIDIA GeForce RTX 4090", Backend::Vulkan, discrete, Class::Nvidia),
+            ("AMD Radeon RX 7900 XTX", Backend::Dx12, discrete, Class::Generic),
+        ] {
+            assert_eq!(Class::of(&caps(adapter, backend, kind)), class, "{adapter}");
+        }
+    }
+
+    #[test]
+    fn tensor_cores_only_where_listed_and_never_for_f32() {
+        let mut caps = caps("NVIDIA H200", Backend::Vulkan, DeviceType::DiscreteGpu);
+        let name = |caps: &Caps, act, weight| shipped(caps, [197, 3072, 768], act, weight).kernel.name;
+        assert_eq!(name(&caps, DType::F16, DType::F16), "matmul_workgroup_64");
+        caps.cooperative = vec![Cooperative::F16x16];
+        assert_eq!(name(&caps, DType::F16, DType::F16), "matmul_cooperative_16");
+        assert_eq!(name(&caps, DType::F32, DType::F16), "matmul_workgroup_64");
+        caps.subgroups = None;
+        assert_eq!(name(&caps, DType::F16, DType::F16), "matmul_workgroup_64");
+    }
+
+    #[test]
+    fn what_a_dispatch_or_a_binding_cannot_hold_is_not_chosen() {
+        let mut caps = caps("a GPU", Backend::Vulkan, DeviceType::DiscreteGpu);
+        let [m, n, k] = [64, 768, 3072];
+        assert_eq!(shipped(&caps, [m, n, k], DType::F32, DType::F32).slices, 4);
+        caps.max_binding_bytes = u64::from(4 * m * n * 3);
+        assert_eq!(shipped(&caps, [m, n, k], DType::F32, DType::F32).slices, 2, "the next rule that fits");
+        caps.max_workgroups = 3;
+        assert_eq!(shipped(&caps, [m, n, k], DType::F32, DType::F32), Choice::whole(variants()[0].kernel), "the last resort");
+    }
 
     #[test]
     fn every_table_parses_and_ends_with_what_fits_all() {
