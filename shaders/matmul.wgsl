@@ -1,6 +1,6 @@
 // y = activation(x w^T + bias) + residual, or the ReLU of that; 25 x 16 in registers
 //
-// Operands: common/matmul_operands.wgsl. This is the kernel of CPU drivers, and what runs where no other can.
+// Operands: common/matmul_operands.wgsl. For CPU drivers without subgroups, and what runs where no other kernel can.
 //
 // One thread makes a tile of 25 rows by 16 columns in registers: per step of 4 along K it loads 25 + 16 vectors for
 // 1,600 multiply-adds. On a CPU driver a load costs as much as some 20 multiply-adds, so the tile is as large as
