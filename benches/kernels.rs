@@ -105,8 +105,30 @@ fn product(bencher: Bencher<'_, '_>, [m, k, n]: [u32; 3], act: DType, weight: DT
     });
 }
 
+/// A kernel of the matmul family.
+#[derive(Clone, Copy, Debug)]
+struct By(&'static ops::MatmulVariant);
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.kernel.name)
+    }
+}
+
 mod matmul {
     use super::*;
+
+    /// ViT-B/16's `mlp_up` by every kernel that this device runs on f32; the other rows are by the one that its table chooses.
+    #[divan::bench(args = ops::matmul_variants().iter().filter(|v| v.runs(engine().caps(), DType::F32, DType::F32)).map(By))]
+    fn mlp_up_by(bencher: Bencher, by: By) {
+        let [m, k, n] = [B16.tokens, B16.width, 4 * B16.width];
+        let (x, weight) = (tensor(&[m, k], DType::F32), tensor(&[n, k], DType::F32));
+        time(bencher, |b| {
+            let x = b.import(&x);
+            let args = MatmulArgs { x, x_offset: 0, weight: &weight, bias: None, activation: Activation::None, residual: Residual::None };
+            ops::matmul_by(b, "matmul", args, ops::Choice::whole(by.0.kernel))
+        });
+    }
 
     #[divan::bench(args = MODELS)]
     fn qkv(bencher: Bencher, m: Model) {

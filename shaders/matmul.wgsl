@@ -1,10 +1,6 @@
-// y = activation(x w^T + bias) + residual, or the ReLU of that
+// y = activation(x w^T + bias) + residual, or the ReLU of that; 25 x 16 in registers
 //
-// x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
-// residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
-//
-// The split serves CLIP Surgery: one product with twice the rows projects both attention outputs of a dual block;
-// its upper half continues the ordinary stream, its lower half the new one, whose previous value lies elsewhere.
+// Operands: common/matmul_operands.wgsl. For CPU drivers without subgroups, and what runs where no other kernel can.
 //
 // One thread makes a tile of 25 rows by 16 columns in registers: per step of 4 along K it loads 25 + 16 vectors for
 // 1,600 multiply-adds. On a CPU driver a load costs as much as some 20 multiply-adds, so the tile is as large as
@@ -15,59 +11,16 @@
 // part of workgroup memory (12.5 KiB in all; no barrier, nothing is shared). Written out 100 times instead, that code
 // takes a CPU driver five seconds to compile; as a private array, too.
 //
+// family: matmul
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16}.wgsl
+// include: common/matmul_operands.wgsl
+// include: common/matmul_finish.wgsl
 // include: common/columns.wgsl
 // include: common/tile.wgsl
 // include: common/gelu.wgsl
 
-struct Params {
-    m: u32,
-    k4: u32,             // K / 4
-    n4: u32,             // N / 4
-    x_stride4: u32,      // row length of the matrix that holds x, / 4
-    x_offset4: u32,      // first column of x in it, / 4
-    activation: u32,     // as in `activate`
-    has_bias: u32,
-    has_residual: u32,
-    split: u32,          // rows below come from `residual`
-    rest_row: u32,       // row of `residual_rest` that belongs to row `split`
-    relu_last: u32,      // ReLU behind the residual: the end of a ResNet's bottleneck
-    lanes_n: u32,        // 1, 2, 4 or 8
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Act4>;
-@group(0) @binding(2) var<storage, read> weight: array<Weight4>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> residual: array<Act4>;
-@group(0) @binding(5) var<storage, read> residual_rest: array<Act4>;
-@group(0) @binding(6) var<storage, read_write> y: array<Act4>;
-
 var<workgroup> parked: array<vec4<f32>, 800>;   // [8 threads, 25 rows, 4 columns]
-
-fn x_base(row: u32) -> u32 {
-    return min(row, params.m - 1u) * params.x_stride4 + params.x_offset4;
-}
-
-fn finish(row: u32, column: u32, acc: vec4<f32>) {
-    var v = acc;
-    if (params.has_bias != 0u) {
-        v += bias[column];
-    }
-    v = activate(params.activation, v);
-    if (params.has_residual != 0u) {
-        if (row < params.split) {
-            v += widen_act(residual[row * params.n4 + column]);
-        } else {
-            v += widen_act(residual_rest[(row - params.split + params.rest_row) * params.n4 + column]);
-        }
-    }
-    if (params.relu_last != 0u) {
-        v = relu(v);
-    }
-    y[row * params.n4 + column] = narrow_act(v);
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -126,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var acc22_0 = vec4<f32>(0.0); var acc22_1 = vec4<f32>(0.0); var acc22_2 = vec4<f32>(0.0); var acc22_3 = vec4<f32>(0.0);
     var acc23_0 = vec4<f32>(0.0); var acc23_1 = vec4<f32>(0.0); var acc23_2 = vec4<f32>(0.0); var acc23_3 = vec4<f32>(0.0);
     var acc24_0 = vec4<f32>(0.0); var acc24_1 = vec4<f32>(0.0); var acc24_2 = vec4<f32>(0.0); var acc24_3 = vec4<f32>(0.0);
-    for (var k = 0u; k < params.k4; k += 1u) {
+    for (var k = k_first(group.z); k < k_end(group.z); k += 1u) {
         let b0 = columns(column + 0u, params.n4, k, params.k4);
         let b1 = columns(column + 1u, params.n4, k, params.k4);
         let b2 = columns(column + 2u, params.n4, k, params.k4);
@@ -211,7 +164,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     parked[mine + 96u] = acc24_0; parked[mine + 97u] = acc24_1; parked[mine + 98u] = acc24_2; parked[mine + 99u] = acc24_3;
     for (var r = row; r < min(row + 25u, params.m); r += 1u) {
         for (var c = column; c < min(column + 4u, params.n4); c += 1u) {
-            finish(r, c, parked[mine + (r - row) * 4u + c - column]);
+            put(group.z, r, c, parked[mine + (r - row) * 4u + c - column]);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The engine: a device, its own or the host's, and the pipelines compiled on it.
 
 use crate::error::{Error, Result};
+use crate::gpu::kernel::Pipelines;
 use crate::gpu::pipeline_file::PipelineFile;
-use crate::gpu::{Caps, Gpu};
+use crate::gpu::{Caps, Gpu, Tuned};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,12 @@ pub struct Options {
     pub pipeline_folder: Option<PathBuf>,
     /// Open the device with WebGPU's default limits and no optional feature, as the weakest host would.
     pub portable: bool,
+    /// Which kernels run where several could: lancet's own tables by default. A file that `lancet tune` wrote holds what
+    /// was measured on this very device; nothing is ever measured unasked.
+    pub tuned: Tuned,
+    /// For [`Engine::from_device`]: `adapter.cooperative_matrix_properties()` of a device that was opened with
+    /// [`Engine::wants_experimental`]. A device does not tell which matrices it can multiply.
+    pub cooperative: Vec<wgpu::CooperativeMatrixProperties>,
 }
 
 /// A GPU device with lancet's kernels. Cheap to clone; everything made from it shares its pipelines.
@@ -33,17 +40,24 @@ impl Engine {
     /// Opens a device of its own.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`], or the driver refuses the device.
+    /// [`Error::NoAdapter`], the driver refuses the device, or [`Error::Tuning`].
     pub async fn new(options: Options) -> Result<Engine> {
         let adapter = choose(&options).await?;
         let (features, limits) = match options.portable {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => Caps::wants(&adapter),
         };
+        let experimental = if options.portable { wgpu::Features::empty() } else { Caps::wants_experimental(&adapter) };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lancet"),
-            required_features: features,
+            required_features: features | experimental,
             required_limits: limits,
+            experimental_features: match experimental.is_empty() {
+                true => wgpu::ExperimentalFeatures::disabled(),
+                // SAFETY: asks for care with unfinished features. Cooperative matrices are used by two kernels, whose
+                // loads and stores stay inside their workgroup's own memory.
+                false => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            },
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
@@ -55,13 +69,14 @@ impl Engine {
             (None, Some(folder)) => PipelineFile::open(&device, &folder).unzip(),
             (cache, _) => (cache, None),
         };
-        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, cache, file)) })
+        let caps = Caps::of(&device, &adapter.cooperative_matrix_properties());
+        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, caps, options.tuned, Pipelines::new(cache, file))?) })
     }
 
     /// Uses the host's device and queue. lancet never installs a handler on it, and submits only in methods that say so.
     ///
     /// # Errors
-    /// A device below WebGPU's default limits for compute.
+    /// A device below WebGPU's default limits for compute, or a broken table of tuned kernels.
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue, options: Options) -> Result<Engine> {
         let have = device.limits();
         let need = wgpu::Limits::default();
@@ -85,12 +100,21 @@ impl Engine {
                 });
             }
         }
-        Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), options.pipeline_cache, None)) })
+        let caps = Caps::of(device, &options.cooperative);
+        let pipelines = Pipelines::new(options.pipeline_cache, None);
+        Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), caps, options.tuned, pipelines)?) })
     }
 
     /// Features and limits that a host may request for lancet; none beyond `Limits::default()` is required.
     pub fn wants(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
         Caps::wants(adapter)
+    }
+
+    /// What a host may request besides: cooperative matrices, where the adapter has a kind that lancet uses. wgpu calls the
+    /// feature experimental, so the device must be opened with `wgpu::ExperimentalFeatures::enabled()`, and
+    /// [`Options::cooperative`] must say what the adapter lists.
+    pub fn wants_experimental(adapter: &wgpu::Adapter) -> wgpu::Features {
+        Caps::wants_experimental(adapter)
     }
 
     /// What was found on the device.

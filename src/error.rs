@@ -63,6 +63,15 @@ pub enum Error {
         message: String,
     },
 
+    /// A table of tuned kernels that cannot be used.
+    #[error("tuned kernels {path}: {what}; run lancet tune --write again, or delete the file")]
+    Tuning {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+
     // ---- shapes ----
     /// Tensors that do not fit together.
     #[error("{op}: {what} is {got}, expected {expected}")]

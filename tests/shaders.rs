@@ -1,7 +1,11 @@
 //! Every variant of every kernel is valid WGSL, stays inside WebGPU's default limits, and can be written for Vulkan,
-//! Metal and DX12. Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
+//! Metal and DX12 (cooperative matrices: Vulkan and Metal, where they exist). Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
 
-use lancet::gpu::kernel::{Binding, Kernel, kernels};
+use lancet::gpu::kernel::{Binding, Kernel, Need, kernels};
+use lancet::ops::{self, Choice, MatmulArgs, Residual};
+use lancet::reference::Activation;
+use lancet::shape::DType;
+use lancet::{Engine, Options, wgpu};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
@@ -17,7 +21,29 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const TWINLESS: [(&str, &str); 2] = [("copy_ceiling", "the identity"), ("load_texture", "the identity")];
 
 /// Values that the ops give to override constants, by name.
-const OVERRIDES: [(&str, &[f64]); 2] = [("CORNERS", &[0.0, 1.0]), ("TRIE", &[0.0, 1.0])];
+const OVERRIDES: [(&str, &[f64]); 6] = [
+    ("BIAS", &[0.0, 1.0]),
+    ("CAP", &[0.0, 1.0]),
+    ("CORNERS", &[0.0, 1.0]),
+    ("DISTANCES", &[0.0, 1.0]),
+    ("SUM", &[0.0, 1.0]),
+    ("TRIE", &[0.0, 1.0]),
+];
+
+/// What a kernel may use beyond the portable set, by its own word.
+fn capabilities(kernel: &Kernel) -> Capabilities {
+    let subgroup = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
+    match kernel.need {
+        None => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        Some(Need::Subgroup) => subgroup,
+        Some(Need::Cooperative8) => subgroup | Capabilities::COOPERATIVE_MATRIX,
+        Some(Need::Cooperative16) => subgroup | Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16,
+    }
+}
+
+fn is_cooperative(kernel: &Kernel) -> bool {
+    matches!(kernel.need, Some(Need::Cooperative8 | Need::Cooperative16))
+}
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -42,7 +68,7 @@ fn resolved(kernel: &Kernel) -> Vec<(String, Module, ModuleInfo)> {
         let what = format!("{} (activations {:?}, weights {:?})", kernel.name, variant.act, variant.weight);
         let module =
             naga::front::wgsl::parse_str(variant.source).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(variant.source)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        let info = Validator::new(ValidationFlags::all(), capabilities(kernel))
             .validate(&module)
             .unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(variant.source)));
         let mut constants = vec![PipelineConstants::default()];
@@ -70,9 +96,23 @@ fn resolved(kernel: &Kernel) -> Vec<(String, Module, ModuleInfo)> {
 fn every_variant_can_be_written_for_every_backend() {
     for kernel in kernels::ALL {
         for (what, module, info) in resolved(kernel) {
-            spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: SPIR-V: {e}"));
-            let metal = msl::Options { lang_version: (2, 0), ..Default::default() };
+            // 1.3 is where subgroups begin.
+            let vulkan = spv::Options { lang_version: if kernel.need.is_some() { (1, 3) } else { (1, 0) }, ..Default::default() };
+            spv::write_vec(&module, &info, &vulkan, None).unwrap_or_else(|e| panic!("{what}: SPIR-V: {e}"));
+            let metal = msl::Options {
+                lang_version: if is_cooperative(kernel) {
+                    (2, 3)
+                } else if kernel.need.is_some() {
+                    (2, 1)
+                } else {
+                    (2, 0)
+                },
+                ..Default::default()
+            };
             msl::write_string(&module, &info, &metal, &msl::PipelineOptions::default()).unwrap_or_else(|e| panic!("{what}: MSL: {e}"));
+            if is_cooperative(kernel) {
+                continue;
+            }
             let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
             let mut text = String::new();
             hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None).unwrap_or_else(|e| panic!("{what}: HLSL: {e}"));
@@ -104,7 +144,8 @@ fn every_variant_stays_in_the_portable_set() {
                 "{what}: bindings"
             );
         }
-        for variant in kernel.variants {
+        // Those of cooperative kernels are the build's, and no browser ever sees them.
+        for variant in kernel.variants.iter().filter(|_| !is_cooperative(kernel)) {
             let directive =
                 variant.source.lines().map(str::trim).find(|l| ["enable ", "requires ", "diagnostic"].iter().any(|d| l.starts_with(d)));
             assert_eq!(directive, None, "{}: directives differ between browsers and naga", kernel.name);
@@ -138,9 +179,10 @@ macro_rules! params_match {
 params_match! {
     activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool blur_rows conv3x3 conv_stem
     copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm load_texture lof
-    logit_bias matmul mean_filter mean_norm merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights
-    patch_embed patch_modes pool_embed repair resize_u8 row_mean same_entity segment similarity softmax state_scores stitch
-    token_embed unit_heads unit_values upsample views
+    logit_bias matmul matmul_cooperative_16 matmul_cooperative_8 matmul_reduce matmul_register_8x16 matmul_register_8x8
+    matmul_subgroup_16x4 matmul_subgroup_25x16 matmul_subgroup_25x4 matmul_workgroup_128 matmul_workgroup_64 mean_filter mean_norm
+    merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed patch_modes pool_embed repair
+    resize_u8 row_mean same_entity segment similarity softmax state_scores stitch token_embed unit_heads unit_values upsample views
 }
 
 #[test]
@@ -148,8 +190,10 @@ fn one_name_for_file_kernel_and_reference() {
     let names: Vec<_> = kernels::ALL.iter().map(|k| k.name).collect();
     assert_eq!(names, stems("shaders", "wgsl"), "files of shaders/ and kernels of the table");
     let twins = stems("src/reference", "rs");
-    for name in &names {
-        let excused = TWINLESS.iter().any(|t| t.0 == *name);
+    // Kernels of one op share the op's definition.
+    let defined = kernels::ALL.iter().filter(|k| k.family == k.name).map(|k| k.name);
+    for name in defined {
+        let excused = TWINLESS.iter().any(|t| t.0 == name);
         let has = twins.iter().any(|t| t == name);
         assert!(
             has != excused,
@@ -159,5 +203,73 @@ fn one_name_for_file_kernel_and_reference() {
     }
     for twin in twins.iter().filter(|t| *t != "mod") {
         assert!(names.contains(&twin.as_str()), "src/reference/{twin}.rs: no kernel of that name");
+    }
+}
+
+/// One op fills the parameters of all its kernels, as those of its namesake.
+#[test]
+fn a_family_shares_its_operands() {
+    for kernel in kernels::ALL.iter().filter(|k| k.family != k.name) {
+        let namesake = kernels::ALL.iter().find(|k| k.name == kernel.family);
+        let namesake = namesake.unwrap_or_else(|| panic!("{}: there is no kernel {}", kernel.name, kernel.family));
+        assert_eq!(kernel.bindings, namesake.bindings, "{}: bindings", kernel.name);
+        assert_eq!(params_fields(kernel), params_fields(namesake), "{}: Params", kernel.name);
+        let elements = |k: &Kernel| k.variants.iter().map(|v| (v.act, v.weight)).collect::<Vec<_>>();
+        assert_eq!(elements(kernel), elements(namesake), "{}: element types", kernel.name);
+    }
+}
+
+/// Names and offsets of a kernel's uniform struct.
+fn params_fields(kernel: &Kernel) -> Vec<(Option<String>, u32)> {
+    let (_, module, _) = resolved(kernel).swap_remove(0);
+    let (_, params) = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).expect("a uniform Params");
+    let naga::TypeInner::Struct { members, .. } = &module.types[params.ty].inner else { panic!("{}: Params is no struct", kernel.name) };
+    members.iter().map(|m| (m.name.clone(), m.offset)).collect()
+}
+
+/// Kernels that the machine at hand may lack are planned on a device that has every feature and computes nothing: wgpu's own
+/// checks of shaders, pipelines and bindings.
+#[test]
+fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: wgpu::Features::all(),
+        // SAFETY: the device runs nothing.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+        ..Default::default()
+    };
+    let (device, queue) = wgpu::Device::noop(&descriptor);
+    let matrix = |side, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+        m_size: side,
+        n_size: side,
+        k_size: side,
+        ab_type,
+        cr_type,
+        saturating_accumulation: false,
+    };
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let cooperative = vec![matrix(16, F16, F32), matrix(8, F32, F32)];
+    let engine = Engine::from_device(&device, &queue, Options { cooperative, ..Options::default() }).expect("an engine");
+    let gpu = engine.gpu();
+    for kernel in kernels::ALL.iter().filter(|k| k.family == "matmul") {
+        for variant in kernel.variants {
+            let (act, weight) = (variant.act.expect("activations"), variant.weight.expect("weights"));
+            let zeros = |dims: &[u32], dtype: DType| {
+                let bytes = vec![0u8; dims.iter().product::<u32>() as usize * dtype.bytes() as usize];
+                gpu.upload("zeros", dims, dtype, &bytes).expect("zeros")
+            };
+            let (x, w) = (zeros(&[65, 36], act), zeros(&[68, 36], weight));
+            let mut b = lancet::gpu::PlanBuilder::new(gpu);
+            let x = b.import(&x);
+            let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::Gelu, residual: Residual::None };
+            let planned = ops::matmul_by(&mut b, "y", args, Choice { kernel, slices: 2 });
+            // f32 would be rounded.
+            let rounds = kernel.need == Some(Need::Cooperative16) && [act, weight] != [DType::F16; 2];
+            let subgroups_of_8 = kernel.need != Some(Need::Subgroup) || engine.caps().subgroups.is_some_and(|s| s[0] >= 8);
+            assert_eq!(planned.is_ok(), !rounds && subgroups_of_8, "{} on {act} x {weight}: {planned:?}", kernel.name);
+            if let Ok(y) = planned {
+                b.keep(y);
+                b.finish(|r| r.tensor(y)).unwrap_or_else(|e| panic!("{} on {act} x {weight}: {e}", kernel.name));
+            }
+        }
     }
 }

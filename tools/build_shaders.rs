@@ -7,6 +7,10 @@
 //!
 //! A line `// include: common/act_{f32,f16}.wgsl` in a kernel's header appends that fragment; braces make one variant
 //! per alternative. Fragments go behind the kernel, so that line numbers of the kernel stay its own.
+//!
+//! `// family: matmul` says that the kernel is one of several behind the op of that name (default: the kernel's own), and
+//! `// needs: subgroup` (`cooperative_16`, `cooperative_8`) that it runs only where a device offers more than WebGPU
+//! guarantees; the limits above hold all the same. What such a kernel must `enable` is put before its first line here.
 
 use naga::front::wgsl;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -57,13 +61,51 @@ struct Variant {
     fragments: Vec<PathBuf>,
 }
 
+/// What a kernel may ask for beyond the portable set.
+#[derive(Clone, Copy)]
+struct Need {
+    name: &'static str,
+    /// Of `gpu::kernel::Need`.
+    rust: &'static str,
+    capabilities: Capabilities,
+    /// naga knows no `enable subgroups;`: there the device's feature is the switch.
+    directives: &'static str,
+}
+
+const NEEDS: [Need; 3] = [
+    Need { name: "subgroup", rust: "Subgroup", capabilities: Capabilities::SUBGROUP, directives: "" },
+    Need {
+        name: "cooperative_16",
+        rust: "Cooperative16",
+        capabilities: Capabilities::SUBGROUP.union(Capabilities::COOPERATIVE_MATRIX).union(Capabilities::SHADER_FLOAT16),
+        directives: "enable f16; enable wgpu_cooperative_matrix; ",
+    },
+    Need {
+        name: "cooperative_8",
+        rust: "Cooperative8",
+        capabilities: Capabilities::SUBGROUP.union(Capabilities::COOPERATIVE_MATRIX),
+        directives: "enable wgpu_cooperative_matrix; ",
+    },
+];
+
+impl Need {
+    fn named(name: &str) -> Result<Need, String> {
+        let known = || NEEDS.map(|n| n.name).join(", ");
+        NEEDS.into_iter().find(|n| n.name == name).ok_or_else(|| format!("unknown need \"{name}\", expected one of {}", known()))
+    }
+}
+
 fn kernel(name: &str, path: &Path, out: &Path) -> Result<String, String> {
     let source = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut code = String::new();
     let mut variants_code = String::new();
     let mut reflected: Option<Reflection> = None;
+    let header = |key: &str| source.lines().find_map(|l| Some(l.strip_prefix("// ")?.strip_prefix(key)?.trim().to_owned()));
+    let family = header("family:").unwrap_or_else(|| name.to_owned());
+    let need = header("needs:").map(|text| Need::named(&text).map_err(|e| format!("{}: {e}", path.display()))).transpose()?;
     for variant in variants(&source) {
-        let mut joined = source.clone();
+        // On the first line, so that every line keeps its number.
+        let mut joined = need.map_or("", |n| n.directives).to_owned() + &source;
         for fragment in &variant.fragments {
             let text =
                 fs::read_to_string(fragment).map_err(|e| format!("{}: included from {}: {e}", fragment.display(), path.display()))?;
@@ -71,7 +113,7 @@ fn kernel(name: &str, path: &Path, out: &Path) -> Result<String, String> {
             joined += &text;
         }
         let file = format!("{}.wgsl", std::iter::once(name.to_owned()).chain(variant.elements.clone()).collect::<Vec<_>>().join("."));
-        let module = validate(&joined, path, &variant.fragments)?;
+        let module = validate(&joined, path, &variant.fragments, need.map_or(Capabilities::empty(), |n| n.capabilities))?;
         let this = reflect(&module).map_err(|e| format!("{}: {e}", path.display()))?;
         fs::write(out.join(&file), &joined).map_err(|e| e.to_string())?;
         let dtype = |prefix: &str| match variant.elements.iter().find_map(|e| e.strip_prefix(prefix)) {
@@ -98,7 +140,9 @@ fn kernel(name: &str, path: &Path, out: &Path) -> Result<String, String> {
     code += &reflected.params;
     writeln!(code, "    /// The kernel `shaders/{name}.wgsl`.").ok();
     writeln!(code, "    pub static KERNEL: Kernel = Kernel {{").ok();
-    writeln!(code, "        name: \"{name}\",\n        bindings: &[{}],", reflected.bindings.join(", ")).ok();
+    let need = need.map_or("None".to_owned(), |n| format!("Some(Need::{})", n.rust));
+    writeln!(code, "        name: \"{name}\",\n        family: \"{family}\",\n        need: {need},").ok();
+    writeln!(code, "        bindings: &[{}],", reflected.bindings.join(", ")).ok();
     writeln!(code, "        overrides: &{:?},\n        variants: &[\n{variants_code}        ],\n    }};\n}}\n", reflected.overrides).ok();
     Ok(code)
 }
@@ -133,7 +177,7 @@ fn variants(source: &str) -> Vec<Variant> {
     all
 }
 
-fn validate(joined: &str, path: &Path, fragments: &[PathBuf]) -> Result<Module, String> {
+fn validate(joined: &str, path: &Path, fragments: &[PathBuf], needed: Capabilities) -> Result<Module, String> {
     // A line of the joined text, as file and line of what a person edits.
     let place = |line: usize| -> String {
         let mut start = 0;
@@ -150,7 +194,7 @@ fn validate(joined: &str, path: &Path, fragments: &[PathBuf]) -> Result<Module, 
         let line = e.location(joined).map_or(0, |l| l.line_number as usize);
         format!("{}: invalid WGSL\n{}", place(line), e.emit_to_string_with_path(joined, &path.display().to_string()))
     })?;
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32).validate(&module).map_err(|e| {
+    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32 | needed).validate(&module).map_err(|e| {
         let line = e.location(joined).map_or(0, |l| l.line_number as usize);
         format!("{}: invalid WGSL\n{}", place(line), e.emit_to_string_with_path(joined, &path.display().to_string()))
     })?;

@@ -16,3 +16,14 @@ fn narrow_act(v: vec4<f32>) -> Act4 {
         pack2x16float(c.zw) | exponent.z | (exponent.w << 16u),
     );
 }
+
+// Four f32 in a buffer of Act4, whatever Act4 is: here two elements, bit by bit.
+const ACTS_OF_F32X4: u32 = 2u;
+
+fn f32x4_low(v: vec4<f32>) -> Act4 {
+    return bitcast<vec2<u32>>(v.xy);
+}
+
+fn f32x4_high(v: vec4<f32>) -> Act4 {
+    return bitcast<vec2<u32>>(v.zw);
+}

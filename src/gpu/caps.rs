@@ -27,15 +27,38 @@ pub struct Caps {
     pub shader_f16: bool,
     /// Subgroup operations, with the sizes the device may use.
     pub subgroups: Option<[u32; 2]>,
+    /// Cooperative matrices that kernels can use: tensor cores and their like.
+    pub cooperative: Vec<Cooperative>,
     /// Timestamps around compute passes.
     pub timestamps: bool,
     /// Timestamps between any two commands: whole submits can be timed.
     pub encoder_timestamps: bool,
 }
 
+/// A kind of cooperative matrix that a kernel exists for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cooperative {
+    /// 16 x 16 x 16, f16 times f16 summed in f32: NVIDIA, AMD.
+    F16x16,
+    /// 8 x 8 x 8, all f32: Apple.
+    F32x8,
+}
+
+impl Cooperative {
+    /// The kinds among what an adapter lists.
+    pub fn of(listed: &[wgpu::CooperativeMatrixProperties]) -> Vec<Cooperative> {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let has =
+            |side: u32, ab, cr| listed.iter().any(|p| [p.m_size, p.n_size, p.k_size] == [side; 3] && p.ab_type == ab && p.cr_type == cr);
+        let kinds = [(Cooperative::F16x16, has(16, F16, F32)), (Cooperative::F32x8, has(8, F32, F32))];
+        kinds.into_iter().filter(|k| k.1).map(|k| k.0).collect()
+    }
+}
+
 impl Caps {
-    /// Reads the capabilities off an open device.
-    pub fn of(device: &wgpu::Device) -> Caps {
+    /// Reads the capabilities off an open device. `listed` is what its adapter says of cooperative matrices: a device does
+    /// not tell, and only its having the feature makes them usable.
+    pub fn of(device: &wgpu::Device, listed: &[wgpu::CooperativeMatrixProperties]) -> Caps {
         let info = device.adapter_info();
         let limits = device.limits();
         let features = device.features();
@@ -51,6 +74,10 @@ impl Caps {
             max_texture_side: limits.max_texture_dimension_2d,
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            cooperative: match features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                true => Cooperative::of(listed),
+                false => Vec::new(),
+            },
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             encoder_timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS),
         }
@@ -72,6 +99,14 @@ impl Caps {
             ..wgpu::Limits::default().or_worse_values_from(&theirs)
         };
         (adapter.features() & optional, limits)
+    }
+
+    /// Cooperative matrices, if the adapter lists a kind that a kernel exists for. Kept apart from [`Caps::wants`]: the
+    /// feature is experimental, and a device with it must be opened with `wgpu::ExperimentalFeatures::enabled()`.
+    pub fn wants_experimental(adapter: &wgpu::Adapter) -> wgpu::Features {
+        let wanted = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let usable = adapter.features().contains(wanted) && !Cooperative::of(&adapter.cooperative_matrix_properties()).is_empty();
+        if usable { wanted } else { wgpu::Features::empty() }
     }
 
     /// Checks that a tensor of `bytes` can be one buffer and one binding.
@@ -96,5 +131,28 @@ impl Caps {
             return Err(too_small("max_buffer_size", self.max_buffer_bytes));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_that_no_kernel_multiplies_do_not_count() {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let entry = |[m_size, n_size, k_size]: [u32; 3], ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        // Intel's shape, f16 sums, and halves at Apple's size: near misses.
+        let near = [entry([8, 16, 16], F16, F32), entry([16; 3], F16, F16), entry([8; 3], F16, F32)];
+        assert_eq!(Cooperative::of(&near), []);
+        let both = [entry([8; 3], F32, F32), near[1], entry([16; 3], F16, F32)];
+        assert_eq!(Cooperative::of(&both), [Cooperative::F16x16, Cooperative::F32x8]);
     }
 }

@@ -5,9 +5,9 @@ use crate::gpu::binding::Source;
 use crate::gpu::caps::Caps;
 use crate::gpu::created::{Counters, Created};
 use crate::gpu::kernel::Pipelines;
-use crate::gpu::pipeline_file::PipelineFile;
 use crate::gpu::plan::Plan;
 use crate::gpu::tensor::Tensor;
+use crate::gpu::tuning::{Rule, Tuned};
 use crate::shape::{DType, Shape};
 
 /// Bytes written per submit while uploading, so that staging memory stays small however large the weights are.
@@ -22,14 +22,16 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     /// What it can do.
     pub caps: Caps,
+    /// Which kernels run for which shapes, before lancet's own tables are asked.
+    pub tuned: Vec<Rule>,
     pub(crate) pipelines: Pipelines,
     pub(crate) made: Counters,
 }
 
 impl Gpu {
-    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, cache: Option<wgpu::PipelineCache>, file: Option<PipelineFile>) -> Gpu {
-        let caps = Caps::of(&device);
-        Gpu { device, queue, caps, pipelines: Pipelines::new(cache, file), made: Counters::default() }
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue, caps: Caps, tuned: Tuned, pipelines: Pipelines) -> Result<Gpu> {
+        let tuned = tuned.rules(&caps)?;
+        Ok(Gpu { device, queue, caps, tuned, pipelines, made: Counters::default() })
     }
 
     /// Number of pipelines compiled so far.

@@ -1,6 +1,7 @@
 //! The generated kernel table and the pipelines made from it. The only file that includes generated code.
 
 use crate::error::{Error, Result};
+use crate::gpu::caps::{Caps, Cooperative};
 use crate::gpu::context::{Gpu, checked};
 use crate::gpu::pipeline_file::PipelineFile;
 use crate::shape::DType;
@@ -14,12 +15,49 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Kernel {
     /// File name without `.wgsl`; also the op, its reference, tests, benches and labels.
     pub name: &'static str,
+    /// The op that this is a kernel of, where an op has several; else the name.
+    pub family: &'static str,
+    /// What a device must offer beyond WebGPU's default limits; `None` runs everywhere.
+    pub need: Option<Need>,
     /// Kind of binding 0, 1, 2 ...
     pub bindings: &'static [Binding],
     /// Names of its `override` constants.
     pub overrides: &'static [&'static str],
     /// One per combination of element types.
     pub variants: &'static [Variant],
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Kernel) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kernel {}
+
+/// What some kernels need of a device beyond what all have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Subgroup operations, and no subgroup of fewer than 8 lanes.
+    Subgroup,
+    /// Cooperative matrices of 16 x 16 x 16, f16 products summed in f32, by subgroups of up to 128 lanes.
+    Cooperative16,
+    /// Cooperative matrices of 8 x 8 x 8 in f32, likewise.
+    Cooperative8,
+}
+
+impl Need {
+    /// True if a device with these capabilities has it.
+    pub fn met(self, caps: &Caps) -> bool {
+        let [least, most] = caps.subgroups.unwrap_or_default();
+        match self {
+            // Eight lanes share their rows.
+            Need::Subgroup => least >= 8,
+            // A workgroup of 128 threads is made of whole subgroups.
+            Need::Cooperative16 => (1..=128).contains(&most) && caps.shader_f16 && caps.cooperative.contains(&Cooperative::F16x16),
+            Need::Cooperative8 => (1..=128).contains(&most) && caps.cooperative.contains(&Cooperative::F32x8),
+        }
+    }
 }
 
 /// Kind of a binding.
@@ -51,7 +89,7 @@ pub struct Variant {
 /// The kernels, one module each with its `Params` and `KERNEL`.
 pub mod kernels {
     #![allow(missing_docs, reason = "field names are documented in the WGSL they are read from")]
-    use super::{Binding, DType, Kernel, Variant};
+    use super::{Binding, DType, Kernel, Need, Variant};
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }
 

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod profile;
 pub mod readback;
 pub mod tensor;
+pub mod tuning;
 
 pub use binding::Source;
 pub use builder::{PlanBuilder, Resolved, Value};
@@ -24,3 +25,4 @@ pub use plan::{EVERYBODY, Memory, Plan, Step};
 pub use profile::{Clock, Profile, Timing};
 pub use readback::Readback;
 pub use tensor::Tensor;
+pub use tuning::Tuned;

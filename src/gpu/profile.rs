@@ -83,6 +83,18 @@ impl<O> Plan<O> {
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 
+    /// One run by the device's own clock, the steps' times added up; where it has none, submitted and waited for. In
+    /// milliseconds. Blocks: not for the web.
+    ///
+    /// # Errors
+    /// A wrong source, or the device fails.
+    pub fn run_on_device(&mut self, source: Source<'_>) -> Result<f64> {
+        match self.gpu().caps.timestamps {
+            true => Ok(self.step_times(source)?.iter().sum()),
+            false => self.run_timed(source),
+        }
+    }
+
     /// Times `runs` warm runs whole, then the steps one by one. Owns its submits and blocks: not for the web.
     ///
     /// # Errors

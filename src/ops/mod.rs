@@ -30,7 +30,10 @@ pub use elementwise::{activation, add, gather_rows};
 pub use embed::{patch_embed, token_embed};
 pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
-pub use matmul::{MatmulArgs, Residual, matmul};
+pub use matmul::{
+    Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, shipped as matmul_shipped,
+    variants as matmul_variants,
+};
 pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};
 pub use resize::{Resize, normalize, resize_u8, upsample, upsample_aligned, upsample_part, upsample_rows};

@@ -15,6 +15,7 @@ mod results;
 mod segment;
 #[path = "../hub/server.rs"]
 mod server;
+mod tune;
 mod words;
 
 use std::path::{Path, PathBuf};

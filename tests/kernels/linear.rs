@@ -2,14 +2,21 @@
 
 use crate::common::{FEW_ROUNDINGS, Random, run, sum_of, upload, upload_u32};
 use crate::{ACTS, Case, STORAGE};
-use lancet::ops::{self, MatmulArgs, Residual};
+use lancet::ops::{self, Choice, MatmulArgs, Residual};
 use lancet::reference::{self, Activation};
 use lancet::shape::DType;
 
 const ACTIVATIONS: [Activation; 4] = [Activation::None, Activation::QuickGelu, Activation::Gelu, Activation::Relu];
 
-/// `[M, K, N]`: one row, models' token counts, and one less and one more than the tiles of 25 rows and 128 columns.
-const PRODUCTS: [[u32; 3]; 12] = [
+/// Every kernel of the family that the device runs without rounding these operands, with K whole and in three.
+fn choices(case: &Case, act: DType, weight: DType) -> Vec<Choice> {
+    let caps = case.rig.engine.caps();
+    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, act, weight));
+    able.flat_map(|v| [1, 3].map(|slices| Choice { kernel: v.kernel, slices })).collect()
+}
+
+/// `[M, K, N]`: one row, models' token counts, and one less and one more than tiles of 25 or 64 rows and 64 or 128 columns.
+const PRODUCTS: [[u32; 3]; 15] = [
     [1, 4, 4],
     [1, 768, 132],
     [7, 48, 20],
@@ -22,7 +29,15 @@ const PRODUCTS: [[u32; 3]; 12] = [
     [257, 100, 68],
     [1025, 64, 48],
     [33, 3072, 36],
+    [63, 36, 124],
+    [65, 68, 132],
+    [129, 132, 260],
 ];
+
+/// The case of one kernel of the family.
+fn by(case: &Case, choice: Choice) -> Case {
+    Case { rig: case.rig, kernel: choice.kernel.name }
+}
 
 pub fn matmul(case: &Case) {
     for (i, &[m, k, n]) in PRODUCTS.iter().enumerate() {
@@ -37,11 +52,6 @@ pub fn matmul(case: &Case) {
 
             let (xt, wt) = (upload(case.rig, &[m, k], act, &x), upload(case.rig, &[n, k], weight, &w));
             let (bt, rt) = (upload(case.rig, &[n], DType::F32, &bias), upload(case.rig, &[m, n], act, &residual));
-            let got = run(case.rig, |b| {
-                let x = b.import(&xt);
-                let residual = if with_residual { Residual::Whole(b.import(&rt)) } else { Residual::None };
-                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: with_bias.then_some(&bt), activation, residual })
-            });
             let want = reference::matmul(
                 &x,
                 &w,
@@ -50,7 +60,16 @@ pub fn matmul(case: &Case) {
                 activation,
                 with_residual.then_some(&residual[..]),
             );
-            case.close(&format!("M {m} K {k} N {n}, x {act}, weight {weight}, {activation:?}"), &got, &want, sum_of(k as usize, 1.0));
+            for choice in choices(case, act, weight) {
+                let got = run(case.rig, |b| {
+                    let x = b.import(&xt);
+                    let residual = if with_residual { Residual::Whole(b.import(&rt)) } else { Residual::None };
+                    let bias = with_bias.then_some(&bt);
+                    ops::matmul_by(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias, activation, residual }, choice)
+                });
+                let what = format!("M {m} K {k} N {n}, {} slices, x {act}, weight {weight}, {activation:?}", choice.slices);
+                by(case, choice).close(&what, &got, &want, sum_of(k as usize, 1.0));
+            }
         }
     }
     column_range(case);
@@ -67,13 +86,16 @@ fn relu_behind_the_residual(case: &Case) {
             let residual = random.floats(m * n, 1.0, act);
             let (xt, wt) = (upload(case.rig, &[m as u32, k as u32], act, &x), upload(case.rig, &[n as u32, k as u32], DType::F32, &w));
             let rt = upload(case.rig, &[m as u32, n as u32], act, &residual);
-            let got = run(case.rig, |b| {
-                let (x, residual) = (b.import(&xt), Residual::ThenRelu(b.import(&rt)));
-                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual })
-            });
             let sum = reference::matmul(&x, &w, [m, k, n], None, Activation::None, Some(&residual));
             let want = reference::activation(&sum, Activation::Relu);
-            case.close(&format!("M {m} K {k} N {n}, ReLU last, {act}"), &got, &want, sum_of(k, 1.0));
+            for choice in choices(case, act, DType::F32) {
+                let got = run(case.rig, |b| {
+                    let (x, residual) = (b.import(&xt), Residual::ThenRelu(b.import(&rt)));
+                    let args = MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual };
+                    ops::matmul_by(b, "y", args, choice)
+                });
+                by(case, choice).close(&format!("M {m} K {k} N {n}, ReLU last, {act}"), &got, &want, sum_of(k, 1.0));
+            }
         }
     }
 }
@@ -86,21 +108,17 @@ fn column_range(case: &Case) {
         let (x, w) = (random.floats(t * 3 * c, 1.0, act), random.floats(c * c, 1.0, DType::F32));
         let (xt, wt) = (upload(case.rig, &[t as u32, 3 * c as u32], act, &x), upload(case.rig, &[c as u32, c as u32], DType::F32, &w));
         for part in 0..3 {
-            let got = run(case.rig, |b| {
-                let x = b.import(&xt);
-                let args = MatmulArgs {
-                    x,
-                    x_offset: (part * c) as u32,
-                    weight: &wt,
-                    bias: None,
-                    activation: Activation::None,
-                    residual: Residual::None,
-                };
-                ops::matmul(b, "y", args)
-            });
             let columns: Vec<f32> = x.chunks_exact(3 * c).flat_map(|row| &row[part * c..][..c]).copied().collect();
             let want = reference::matmul(&columns, &w, [t, c, c], None, Activation::None, None);
-            case.close(&format!("columns {} on, x {act}", part * c), &got, &want, sum_of(c, 1.0));
+            for choice in choices(case, act, DType::F32) {
+                let got = run(case.rig, |b| {
+                    let x = b.import(&xt);
+                    let (x_offset, weight) = ((part * c) as u32, &wt);
+                    let args = MatmulArgs { x, x_offset, weight, bias: None, activation: Activation::None, residual: Residual::None };
+                    ops::matmul_by(b, "y", args, choice)
+                });
+                by(case, choice).close(&format!("columns {} on, x {act}", part * c), &got, &want, sum_of(c, 1.0));
+            }
         }
     }
 }
@@ -116,15 +134,61 @@ fn split_residual(case: &Case) {
             let (first, rest) = (random.floats(rows as usize * n, 1.0, act), random.floats(rest_rows as usize * n, 1.0, act));
             let (xt, wt) = (upload(case.rig, &[m as u32, k as u32], act, &x), upload(case.rig, &[n as u32, k as u32], DType::F32, &w));
             let (ft, rt) = (upload(case.rig, &[rows, n as u32], act, &first), upload(case.rig, &[rest_rows, n as u32], act, &rest));
-            let got = run(case.rig, |b| {
-                let (x, first, rest) = (b.import(&xt), b.import(&ft), b.import(&rt));
-                let residual = Residual::Split { first, rows, rest, rest_row };
-                ops::matmul(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual })
-            });
             let residual = [&first[..], &rest[rest_row as usize * n..]].concat();
             let want = reference::matmul(&x, &w, [m, k, n], None, Activation::None, Some(&residual));
-            case.close(&format!("residual split at {rows}, rest from {rest_row}, {act}"), &got, &want, sum_of(k, 1.0));
+            for choice in choices(case, act, DType::F32) {
+                let got = run(case.rig, |b| {
+                    let (x, first, rest) = (b.import(&xt), b.import(&ft), b.import(&rt));
+                    let residual = Residual::Split { first, rows, rest, rest_row };
+                    let args = MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual };
+                    ops::matmul_by(b, "y", args, choice)
+                });
+                by(case, choice).close(&format!("residual split at {rows}, rest from {rest_row}, {act}"), &got, &want, sum_of(k, 1.0));
+            }
         }
+    }
+}
+
+/// Slices of K that do not divide it, finished in every way.
+pub fn matmul_reduce(case: &Case) {
+    for (i, &[m, k, n]) in [[1u32, 768, 4], [7, 100, 20], [50, 3072, 68], [197, 264, 36]].iter().enumerate() {
+        for act in ACTS {
+            let mut random = Random::new(i as u64);
+            let (x, w) = (random.floats((m * k) as usize, 1.0, act), random.floats((n * k) as usize, 1.0, DType::F32));
+            let (bias, residual) = (random.floats(n as usize, 1.0, DType::F32), random.floats((m * n) as usize, 1.0, act));
+            let (xt, wt) = (upload(case.rig, &[m, k], act, &x), upload(case.rig, &[n, k], DType::F32, &w));
+            let (bt, rt) = (upload(case.rig, &[n], DType::F32, &bias), upload(case.rig, &[m, n], act, &residual));
+            for (slices, activation) in [2, 3, 8, 64].into_iter().zip(ACTIVATIONS) {
+                let choice = Choice { kernel: ops::matmul_variants()[0].kernel, slices };
+                let sliced = |b: &mut lancet::gpu::PlanBuilder| {
+                    let (x, residual) = (b.import(&xt), Residual::Whole(b.import(&rt)));
+                    ops::matmul_by(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: Some(&bt), activation, residual }, choice)
+                };
+                let got = run(case.rig, sliced);
+                let sums = reference::matmul(&x, &w, [m, k, n].map(|d| d as usize), None, Activation::None, None);
+                let want = reference::matmul_reduce(&sums, [1, m as usize, n as usize], Some(&bias), activation, Some(&residual));
+                case.close(&format!("M {m} K {k} N {n}, {slices} slices, {act}"), &got, &want, sum_of(k as usize, 1.0));
+                assert_eq!(got.bytes, run(case.rig, sliced).bytes, "{}: other bits the second time", case.label("repeated"));
+            }
+        }
+    }
+}
+
+/// A kernel that the device cannot run is refused with its name, and never chosen.
+#[test]
+fn kernels_that_a_device_lacks() {
+    let rig = crate::common::portable_rig();
+    let (x, w) = (upload(rig, &[5, 8], DType::F32, &[0.0; 40]), upload(rig, &[4, 8], DType::F32, &[0.0; 32]));
+    for variant in ops::matmul_variants().iter().filter(|v| v.kernel.need.is_some()) {
+        let mut b = lancet::gpu::PlanBuilder::new(rig.engine.gpu());
+        let x = b.import(&x);
+        let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::None, residual: Residual::None };
+        let error = ops::matmul_by(&mut b, "y", args, Choice::whole(variant.kernel)).expect_err("the portable device has no feature");
+        assert!(error.to_string().contains(variant.kernel.name), "{error}");
+    }
+    for shape in [[1, 4, 4], [50, 768, 3072], [197, 768, 768], [257, 1024, 4096], [12544, 64, 256]] {
+        let choice = ops::matmul_choice(rig.engine.gpu(), shape, DType::F16, DType::F16);
+        assert_eq!(choice.kernel.need, None, "{shape:?}: {}", choice.kernel.name);
     }
 }
 

@@ -63,7 +63,9 @@ fn a_chain_agrees_with_the_chained_references() {
     for rig in rigs() {
         let block = Block::new(rig);
         let got = run(rig, |b| block.plan(b));
-        assert_eq!(got.kernels, ["layer_norm", "matmul", "attention", "matmul"]);
+        // Which kernel of the family is the device's affair.
+        let ops: Vec<&str> = got.kernels.iter().map(|k| if k.starts_with("matmul") { "matmul" } else { k }).collect();
+        assert_eq!(ops, ["layer_norm", "matmul", "attention", "matmul"]);
         // The errors of four kernels; scores of some 10 carry theirs into the probabilities.
         crate::common::assert_close(&format!("half a block on the {} device", rig.name), &got, &block.reference(), sum_of(WIDTH, 1.0));
     }

@@ -21,6 +21,9 @@ mod twin;
 
 use cases::{Case, FULL, SUBSET};
 use golden::Golden;
+use lancet::gpu::tuning::{ANY, Rule};
+use lancet::ops;
+use lancet::shape::DType;
 
 fn run(cases: &[Case]) {
     let golden = Golden::open();
@@ -33,6 +36,19 @@ fn run(cases: &[Case]) {
 #[test]
 fn committed_cases() {
     run(SUBSET);
+}
+
+/// Every kernel that can make a matrix product makes all of them: a ViT's in f32 and f16, a ResNet's, and with K in slices.
+#[test]
+fn committed_cases_by_every_matmul_kernel() {
+    let caps = steps::engine().caps();
+    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, DType::F32, DType::F32));
+    for (kernel, slices) in able.flat_map(|v| [(v.kernel, 1), (v.kernel, 3)]) {
+        let rule = Rule { act: None, weight: None, m: ANY, n: ANY, k: ANY, kernel, slices };
+        println!("{rule}");
+        let few: &[Case] = if slices == 1 { &[SUBSET[0], SUBSET[1], SUBSET[3]] } else { &SUBSET[..1] };
+        steps::with_rules(vec![rule], || run(few));
+    }
 }
 
 #[test]

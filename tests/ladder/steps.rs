@@ -5,16 +5,37 @@ use crate::golden::{Golden, HALF_SIMILARITY, HALF_STAGE, MAP, SIMILARITY, STAGE,
 use crate::published;
 use lancet::clip::{Clip, Labels, LoadOptions, Precision};
 use lancet::explain::{Explainer, Method};
-use lancet::gpu::{PlanBuilder, Source, Tensor};
+use lancet::gpu::tuning::Rule;
+use lancet::gpu::{PlanBuilder, Source, Tensor, Tuned};
 use lancet::ops::{self, Surgery};
 use lancet::shape::DType;
 use lancet::weights::Weights;
 use lancet::{Engine, Options};
 use pollster::block_on;
+use std::cell::Cell;
 use std::sync::OnceLock;
+
+thread_local! {
+    static OTHER: Cell<Option<&'static Engine>> = const { Cell::new(None) };
+}
+
+/// Climbs with other rules for the choice of kernels, on the same device.
+pub fn with_rules<T>(rules: Vec<Rule>, climb: impl FnOnce() -> T) -> T {
+    let gpu = engine().gpu();
+    let options = Options { tuned: Tuned::Rules(rules), ..Options::default() };
+    let other = Engine::from_device(&gpu.device, &gpu.queue, options).expect("the device of the other tests");
+    // Tests keep their engines to the end.
+    OTHER.set(Some(Box::leak(Box::new(other))));
+    let result = climb();
+    OTHER.set(None);
+    result
+}
 
 pub fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
+    if let Some(other) = OTHER.get() {
+        return other;
+    }
     ENGINE
         .get_or_init(|| block_on(Engine::new(Options::default())).expect("these tests need an adapter; tools/test installs a software one"))
 }

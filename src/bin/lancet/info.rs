@@ -1,8 +1,9 @@
 //! `lancet info`: adapters, the one in use, and what will run on it.
 
+use crate::model::engine_options;
 use anyhow::Result;
+use lancet::Engine;
 use lancet::gpu::kernel::kernels;
-use lancet::{Engine, Options};
 use serde::Serialize;
 
 /// Print the adapters, the one that is used, its features and limits, and the kernels
@@ -32,7 +33,9 @@ struct Info {
     max_texture_side: u32,
     shader_f16: bool,
     subgroup_sizes: Option<[u32; 2]>,
+    cooperative_matrices: Vec<String>,
     timestamps: bool,
+    tuned_rules: Vec<String>,
     kernels: Vec<KernelInfo>,
 }
 
@@ -61,13 +64,21 @@ pub fn run(args: &Args) -> Result<()> {
     out!("  largest texture side   {} pixels", info.max_texture_side);
     out!("  half arithmetic        {} (not needed: half storage works everywhere)", yes(info.shader_f16));
     match info.subgroup_sizes {
-        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (not used by this version's kernels)"),
+        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (some matmul kernels)"),
         None => out!("  subgroups              no"),
     }
+    match info.cooperative_matrices.as_slice() {
+        [] => out!("  cooperative matrices   no"),
+        kinds => out!("  cooperative matrices   {}", kinds.join(", ")),
+    }
     out!("  timestamps             {} (lancet profile)", yes(info.timestamps));
+    match info.tuned_rules.len() {
+        0 => out!("  tuned kernels          no, lancet's own table (lancet tune)"),
+        n => out!("  tuned kernels          {n} rules of lancet tune"),
+    }
     out!("kernels and their element types:");
     for kernel in &info.kernels {
-        out!("  {:<18} {}", kernel.name, kernel.variants.join(", "));
+        out!("  {:<24} {}", kernel.name, kernel.variants.join(", "));
     }
     Ok(())
 }
@@ -78,7 +89,7 @@ fn yes(b: bool) -> &'static str {
 
 async fn collect(args: &Args) -> Result<Info> {
     let adapters = Engine::adapters().await;
-    let engine = Engine::new(Options { adapter: args.adapter.clone(), ..Default::default() }).await?;
+    let engine = Engine::new(engine_options(args.adapter.clone())).await?;
     let caps = engine.caps();
     let variant = |v: &lancet::gpu::kernel::Variant| match (v.act, v.weight) {
         (Some(a), Some(w)) => format!("{a} x {w}"),
@@ -101,7 +112,9 @@ async fn collect(args: &Args) -> Result<Info> {
         max_texture_side: caps.max_texture_side,
         shader_f16: caps.shader_f16,
         subgroup_sizes: caps.subgroups,
+        cooperative_matrices: caps.cooperative.iter().map(|c| format!("{c:?}")).collect(),
         timestamps: caps.timestamps,
+        tuned_rules: engine.gpu().tuned.iter().map(|r| r.to_string()).collect(),
         kernels: kernels::ALL.iter().map(|k| KernelInfo { name: k.name, variants: k.variants.iter().map(variant).collect() }).collect(),
     })
 }

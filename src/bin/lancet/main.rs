@@ -25,6 +25,7 @@ mod profile;
 mod progress;
 mod segment;
 mod sheet;
+mod tune;
 mod words;
 mod words_page;
 
@@ -52,6 +53,7 @@ enum Command {
     Convert(convert::Args),
     Models(models::Args),
     Profile(profile::Args),
+    Tune(tune::Args),
     Info(info::Args),
 }
 
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Profile(args) => profile::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

@@ -5,6 +5,7 @@ use crate::progress::Download;
 use anyhow::{Context, Result};
 use lancet::clip::Known;
 use lancet::clip::config::{OPENAI_MEAN, OPENAI_STD};
+use lancet::gpu::Tuned;
 use lancet::hub::{Hub, Model, Source};
 use lancet::{Clip, Engine, LoadOptions, Options, Weights};
 use std::path::{Path, PathBuf};
@@ -27,8 +28,7 @@ pub fn load(args: &ModelArgs) -> Result<Loaded> {
     // The file first: a wrong path should not wait for a driver.
     let Found { path, known } = resolve(&args.model, args.offline, args.quiet)?;
     let weights = Weights::open(&path)?;
-    let options = Options { adapter: args.adapter.clone(), pipeline_folder: cache("pipelines"), ..Default::default() };
-    let engine = pollster::block_on(Engine::new(options))?;
+    let engine = pollster::block_on(Engine::new(engine_options(args.adapter.clone())))?;
     let options =
         LoadOptions { precision: args.precision.into(), config: args.config_source(known), truncate: args.truncate, tokenizer: None };
     let clip = Clip::load(&engine, &weights, options)?;
@@ -110,13 +110,23 @@ fn demo() -> Result<PathBuf> {
     })
 }
 
-/// Where label embeddings are kept between runs.
-pub fn label_cache() -> Option<lancet::clip::LabelCache> {
-    Some(lancet::clip::LabelCache::new(cache("labels")?))
+/// How every subcommand opens its device: with the kernels that were tuned for it, if they were.
+pub fn engine_options(adapter: Option<String>) -> Options {
+    let pipeline_folder = cache_folder().map(|folder| folder.join("pipelines"));
+    Options { adapter, pipeline_folder, tuned: tuned_folder().map_or(Tuned::Shipped, Tuned::Folder), ..Default::default() }
 }
 
-/// A folder of lancet's cache.
-fn cache(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))?;
-    Some(folder.join(name))
+/// What lancet keeps between runs.
+fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("LANCET_CACHE").map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("lancet")))
+}
+
+/// Where `lancet tune --write` puts its tables.
+pub fn tuned_folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("tuned"))
+}
+
+/// Where label embeddings are kept between runs.
+pub fn label_cache() -> Option<lancet::clip::LabelCache> {
+    Some(lancet::clip::LabelCache::new(cache_folder()?.join("labels")))
 }

@@ -1,0 +1,59 @@
+// What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual.
+//
+// x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
+// residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
+//
+// The split serves CLIP Surgery: one product with twice the rows projects both attention outputs of a dual block;
+// its upper half continues the ordinary stream, its lower half the new one, whose previous value lies elsewhere.
+//
+// With `slices` > 1, K is cut: workgroup_id.z is the slice, y is [slices, M, N] in f32, its sums are raw, and
+// `matmul_reduce` adds them up and finishes.
+struct Params {
+    m: u32,
+    k4: u32,             // K / 4
+    n4: u32,             // N / 4
+    x_stride4: u32,      // row length of the matrix that holds x, / 4
+    x_offset4: u32,      // first column of x in it, / 4
+    activation: u32,     // as in `activate`
+    has_bias: u32,
+    has_residual: u32,
+    split: u32,          // rows below come from `residual`
+    rest_row: u32,       // row of `residual_rest` that belongs to row `split`
+    relu_last: u32,      // ReLU behind the residual: the end of a ResNet's bottleneck
+    lanes_n: u32,        // threads side by side in N, for the kernel that lets this vary: 1, 2, 4 or 8
+    slices: u32,         // of K
+    slice4: u32,         // K of one slice / 4
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Act4>;
+@group(0) @binding(2) var<storage, read> weight: array<Weight4>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> residual: array<Act4>;
+@group(0) @binding(5) var<storage, read> residual_rest: array<Act4>;
+@group(0) @binding(6) var<storage, read_write> y: array<Act4>;
+
+// Where a row of x begins. Rows beyond the last repeat it: their results are not stored.
+fn x_base(row: u32) -> u32 {
+    return min(row, params.m - 1u) * params.x_stride4 + params.x_offset4;
+}
+
+// Steps of 4 along K that belong to a slice.
+fn k_first(slice: u32) -> u32 {
+    return slice * params.slice4;
+}
+
+fn k_end(slice: u32) -> u32 {
+    return min((slice + 1u) * params.slice4, params.k4);
+}
+
+// The sum of four columns of a row: finished, or as it is where it is one of several.
+fn put(slice: u32, row: u32, column: u32, sum: vec4<f32>) {
+    if (params.slices == 1u) {
+        finish(row, column, sum);
+        return;
+    }
+    let at = ((slice * params.m + row) * params.n4 + column) * ACTS_OF_F32X4;
+    y[at] = f32x4_low(sum);
+    y[at + ACTS_OF_F32X4 - 1u] = f32x4_high(sum);
+}
