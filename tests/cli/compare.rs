@@ -40,10 +40,10 @@ fn all_methods_on_one_page_with_their_costs() {
     assert_eq!(listing(&folder.path().join("lancet-out")), ["scene.compare.png"]);
     let page = image::open(folder.path().join("lancet-out/scene.compare.png")).unwrap().to_rgb8();
     // A row for each method, and one for the picture; the picture is in the corner, and the maps are in colour.
-    assert_eq!(page.height(), 6 + 132 + 22 + 15 * (132 + 6));
-    let own = image::imageops::thumbnail(&image::open(&image).unwrap().to_rgb8(), 176, 132);
+    assert_eq!(page.height(), 6 + 120 + 22 + 15 * (120 + 6));
+    let own = image::imageops::thumbnail(&image::open(&image).unwrap().to_rgb8(), 160, 120);
     assert_eq!(page.get_pixel(6 + 50, 6 + 40), own.get_pixel(50, 40));
-    let last = image::imageops::crop_imm(&page, page.width() - 182, page.height() - 138, 176, 132).to_image();
+    let last = image::imageops::crop_imm(&page, page.width() - 166, page.height() - 126, 160, 120).to_image();
     assert!(last.pixels().any(|p| p[0] > 130 && p[2] < 110) && last.pixels().any(|p| p[2] > 110 && p[0] < 110), "warm and cold");
 }
 

@@ -11,7 +11,7 @@ mod truth;
 use crate::args::{LabelArgs, ModelArgs, SizeArg};
 use crate::model::load;
 use crate::names;
-use crate::output::{OutDir, png_opaque};
+use crate::output::{OutDir, png_opaque, png_page};
 use crate::progress::Stages;
 use anyhow::{Context, Result};
 use choose::Chosen;
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
     let found: Vec<(&Method, &Scores)> = methods.iter().copied().zip(&scores).collect();
     for (number, (pixels, size)) in page::pages(&drawing, &names, &found, truth.as_ref(), &measured).into_iter().enumerate() {
         let name = if number == 0 { format!("{stem}.compare.png") } else { format!("{stem}.compare-{}.png", number + 1) };
-        out.stage(&name, |w| png_opaque(w, &pixels, size))?;
+        out.stage(&name, |w| png_page(w, &pixels, size))?;
         sheets.push(name);
     }
     let mut reports: Vec<MethodReport> = found.iter().map(|(method, scores)| MethodReport::new(method, scores, &names)).collect();

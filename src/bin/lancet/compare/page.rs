@@ -8,7 +8,7 @@ use lancet::reference::overlay_texture;
 use lancet::{Method, Scores};
 
 /// Longer side of a cell's picture, pixels.
-const SIDE: u32 = 176;
+const SIDE: u32 = 160;
 const GAP: u32 = 6;
 const LINE: u32 = 22;
 const FONT_PX: f32 = 17.0;
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(pages[0].0.len() as u32, w * h * 4);
         // The last cell's coldest and warmest corners: 4 parts of 128 and 6 of blue or red.
         let at = |x: u32, y: u32| &pages[0].0[((y * w + x) * 4) as usize..][..3];
-        assert_eq!(at(w - GAP - SIDE, h - GAP - 132), [51, 51, 128]);
+        assert_eq!(at(w - GAP - SIDE, h - GAP - 120), [51, 51, 128]);
         assert_eq!(at(w - GAP - 1, h - GAP - 1), [128, 51, 51]);
     }
 
