@@ -175,7 +175,8 @@ impl Report {
                 100.0 * times(t.separately_ms),
                 t.separately_ms
             );
-            out!("device times, medians of {} runs by {}; shared: what other methods need too", t.runs, self.clock.unwrap_or_default());
+            let runs = if t.runs == 1 { "of one run".to_owned() } else { format!("medians of {} runs", t.runs) };
+            out!("device times, {runs}, by {}; shared: what other methods need too", self.clock.unwrap_or_default());
         }
         if measured {
             out!("mIoU: each label at its own best threshold; mSC: mean of the map on the label minus its mean elsewhere; percent");
