@@ -109,41 +109,25 @@ pub fn run(args: &Args) -> Result<()> {
     };
 
     stages.begin("draw", "drawing");
-    let drawing = Drawing::new(decoded.rgba(), decoded.size());
-    let methods: Vec<&Method> = comparison.methods().collect();
-    let mut measured = Vec::new();
-    if let Some(truth) = &truth {
-        for (method, scores) in methods.iter().zip(&scores) {
-            measured.push(truth.measure(method, scores, decoded.size())?);
-        }
-    }
-    let stem = names::stem(path);
+    let found: Vec<(&Method, &Scores)> = comparison.methods().zip(&scores).collect();
+    let measured = match &truth {
+        None => Vec::new(),
+        Some(truth) => found.iter().map(|(method, scores)| truth.measure(method, scores, decoded.size())).collect::<Result<_>>()?,
+    };
+    let (drawing, stem) = (Drawing::new(decoded.rgba(), decoded.size()), names::stem(path));
     let mut sheets = Vec::new();
-    let found: Vec<(&Method, &Scores)> = methods.iter().copied().zip(&scores).collect();
-    for (number, (pixels, size)) in page::pages(&drawing, &names, &found, truth.as_ref(), &measured).into_iter().enumerate() {
-        let name = if number == 0 { format!("{stem}.compare.png") } else { format!("{stem}.compare-{}.png", number + 1) };
+    for (number, (pixels, size)) in (1..).zip(page::pages(&drawing, &names, &found, truth.as_ref(), &measured)) {
+        let name = if number == 1 { format!("{stem}.compare.png") } else { format!("{stem}.compare-{number}.png") };
         out.stage(&name, |w| png_page(w, &pixels, size))?;
         sheets.push(name);
     }
     let mut reports: Vec<MethodReport> = found.iter().map(|(method, scores)| MethodReport::new(method, scores, &names)).collect();
     if args.maps {
-        let parts = names::of_labels(&names);
-        for ((method, scores), report) in found.iter().zip(&mut reports) {
-            for ((label, part), said) in (0..names.len()).zip(&parts).zip(&mut report.labels) {
-                let name = format!("{stem}.{}.{part}.png", method.name);
-                let overlay = drawing.overlay(method.maps, scores, label);
-                out.stage(&name, |w| png_opaque(w, &overlay, decoded.size()))?;
-                said.overlay = Some(name);
-            }
-        }
+        write_maps(&mut out, &stem, &drawing, &found, &mut reports)?;
     }
-    for (report, measured) in reports.iter_mut().zip(&measured) {
-        report.measured(measured);
-    }
+    reports.iter_mut().zip(&measured).for_each(|(report, measured)| report.measured(measured));
     if let Some(times) = &times {
-        for (report, cost) in reports.iter_mut().zip(&times.costs.methods) {
-            report.cost(cost);
-        }
+        reports.iter_mut().zip(&times.costs.methods).for_each(|(report, cost)| report.cost(cost));
     }
     out.commit()?;
     let times_ms = stages.finish();
@@ -152,6 +136,26 @@ pub fn run(args: &Args) -> Result<()> {
         out!("{}", serde_json::to_string_pretty(&report)?);
     } else if !args.model.quiet {
         report.summary(&args.out);
+    }
+    Ok(())
+}
+
+/// Stages every map over the image; the reports get the names.
+fn write_maps(
+    out: &mut OutDir,
+    stem: &str,
+    drawing: &Drawing<'_>,
+    found: &[(&Method, &Scores)],
+    reports: &mut [MethodReport],
+) -> Result<()> {
+    for ((method, scores), report) in found.iter().zip(reports) {
+        let labels: Vec<String> = report.labels.iter().map(|l| l.label.clone()).collect();
+        for ((label, part), said) in (0..).zip(names::of_labels(&labels)).zip(&mut report.labels) {
+            let name = format!("{stem}.{}.{part}.png", method.name);
+            let overlay = drawing.overlay(method.maps, scores, label);
+            out.stage(&name, |w| png_opaque(w, &overlay, drawing.size()))?;
+            said.overlay = Some(name);
+        }
     }
     Ok(())
 }

@@ -31,6 +31,11 @@ impl<'a> Drawing<'a> {
         Drawing { rgba, size }
     }
 
+    /// (width, height), pixels.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
     /// The map over the image, `[H, W, 4]`.
     pub fn overlay(&self, rule: Maps, scores: &Scores, label: usize) -> Vec<u8> {
         overlay_texture(&map(rule, scores, label, self.size), self.rgba)

@@ -58,7 +58,7 @@ pub struct MethodReport {
 /// One label of one method.
 #[derive(Debug, Serialize)]
 pub struct LabelReport {
-    label: String,
+    pub label: String,
     /// Cosine of the class row of the method's features.
     class_cosine: f32,
     /// The method's score of that row.
