@@ -108,12 +108,15 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
 
-    stages.begin("draw", "drawing");
     let found: Vec<(&Method, &Scores)> = comparison.methods().zip(&scores).collect();
     let measured = match &truth {
         None => Vec::new(),
-        Some(truth) => found.iter().map(|(method, scores)| truth.measure(method, scores, decoded.size())).collect::<Result<_>>()?,
+        Some(truth) => {
+            stages.begin("measure", "comparing maps with masks");
+            truth.measure_all(&found)?
+        }
     };
+    stages.begin("draw", "drawing");
     let (drawing, stem) = (Drawing::new(decoded.rgba(), decoded.size()), names::stem(path));
     let mut sheets = Vec::new();
     for (number, (pixels, size)) in (1..).zip(page::pages(&drawing, &names, &found, truth.as_ref(), &measured)) {

@@ -91,12 +91,26 @@ impl Truth {
         Some((self.masks.get(mask)?, class))
     }
 
+    /// Compares all methods' maps with the masks, a few methods at a time: large images take a while, and memory.
+    pub fn measure_all(&self, found: &[(&Method, &Scores)]) -> Result<Vec<Measured>> {
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        let mut all = Vec::with_capacity(found.len());
+        for few in found.chunks(at_once) {
+            let measured: Vec<Result<Measured>> = std::thread::scope(|scope| {
+                let running: Vec<_> = few.iter().map(|(method, scores)| scope.spawn(|| self.measure(method, scores))).collect();
+                running.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            });
+            all.extend(measured.into_iter().collect::<Result<Vec<_>>>()?);
+        }
+        Ok(all)
+    }
+
     /// Compares every label's map with its mask.
-    pub fn measure(&self, method: &Method, scores: &Scores, size: [u32; 2]) -> Result<Measured> {
+    fn measure(&self, method: &Method, scores: &Scores) -> Result<Measured> {
         let counts: Vec<Option<MapCounts>> = (0..self.labels.len())
             .map(|label| {
                 let (mask, class) = self.mask(label)?;
-                map_counts(&map(method.maps, scores, label, size), mask, class)
+                map_counts(&map(method.maps, scores, label, self.size), mask, class)
             })
             .collect();
         let labels: Vec<Option<MapSummary>> = counts.iter().map(|c| MapSummary::of(c.as_slice())).collect();
@@ -150,7 +164,10 @@ mod tests {
     fn each_label_has_its_own_threshold() {
         let truth = Truth { size: [2, 1], masks: vec![vec![1, UNLABELLED], vec![2, 2]], labels: vec![(0, 1), (1, 2)] };
         // The first label's map is right; the second one's finds half of it above 0, at any threshold.
-        let measured = truth.measure(&Method::CLIP, &scores(vec![0.9, 0.1, 0.0, 1.0]), [2, 1]).unwrap();
+        let found = scores(vec![0.9, 0.1, 0.0, 1.0]);
+        let all = truth.measure_all(&[(&Method::CLIP, &found); 6]).unwrap();
+        let measured = truth.measure(&Method::CLIP, &found).unwrap();
+        assert_eq!(all, vec![measured.clone(); 6]);
         assert_eq!((measured.miou, measured.msc), (0.75, Some(1.0)));
         assert_eq!(measured.miou_one_threshold, [0.75, 0.05]);
         assert_eq!(measured.note(), "mIoU 75.0  mSC +100.0");
@@ -159,9 +176,9 @@ mod tests {
     #[test]
     fn labels_that_are_not_there_do_not_count() {
         let truth = Truth { size: [2, 1], masks: vec![vec![1, UNLABELLED]], labels: vec![(0, 1), (0, 2)] };
-        let measured = truth.measure(&Method::CLIP, &scores(vec![0.9, 0.1, 0.0, 1.0]), [2, 1]).unwrap();
+        let measured = truth.measure(&Method::CLIP, &scores(vec![0.9, 0.1, 0.0, 1.0])).unwrap();
         assert_eq!((measured.miou, measured.labels[1].is_none()), (1.0, true));
         let absent = Truth { labels: vec![(0, 3), (0, 2)], ..truth };
-        assert!(absent.measure(&Method::CLIP, &scores(vec![0.0; 4]), [2, 1]).is_err());
+        assert!(absent.measure(&Method::CLIP, &scores(vec![0.0; 4])).is_err());
     }
 }
