@@ -4,6 +4,7 @@
 mod anomaly;
 mod bad_input;
 mod classify;
+mod compare;
 mod convert;
 mod eval;
 mod files;

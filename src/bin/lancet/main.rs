@@ -9,6 +9,7 @@ macro_rules! out {
 mod anomaly;
 mod args;
 mod classify;
+mod compare;
 mod convert;
 mod encode;
 mod eval;
@@ -43,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(explain::Args),
+    Compare(Box<compare::Args>),
     Words(words::Args),
     Encode(encode::Args),
     Points(points::Args),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Explain(args) => explain::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Words(args) => words::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Points(args) => points::run(&args),

@@ -184,6 +184,14 @@ pub fn png_opaque(writer: &mut dyn Write, rgba: &[u8], [width, height]: [u32; 2]
     Ok(())
 }
 
+/// As [`png_opaque`], smaller and slower: for single pages.
+pub fn png_page(writer: &mut dyn Write, rgba: &[u8], [width, height]: [u32; 2]) -> Result<()> {
+    let rgb: Vec<u8> = rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+    let encoder = PngEncoder::new_with_quality(writer, CompressionType::Best, FilterType::Adaptive);
+    encoder.write_image(&rgb, width, height, ExtendedColorType::Rgb8)?;
+    Ok(())
+}
+
 /// Values as NumPy's f32 array.
 pub fn npy(writer: &mut dyn Write, values: &[f32], shape: &[u64]) -> Result<()> {
     let mut npy = npyz::WriteOptions::new().default_dtype().shape(shape).writer(writer).begin_nd()?;

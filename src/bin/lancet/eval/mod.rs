@@ -1,6 +1,6 @@
 //! `lancet eval`: how good maps, segmentations and recognition are on a data set.
 
-mod datasets;
+pub mod datasets;
 mod measure;
 mod merge;
 mod models;

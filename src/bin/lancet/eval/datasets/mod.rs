@@ -3,7 +3,7 @@
 mod ade20k;
 mod cityscapes;
 mod coco;
-mod mask;
+pub mod mask;
 mod panoptic;
 mod scenes;
 mod voc;
