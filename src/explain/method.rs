@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 /// How image tokens and labels become scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Score {
     /// The cosine.
     Cosine,
@@ -29,6 +30,7 @@ pub enum Score {
 
 /// How scores of patches become a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Maps {
     /// Stretched to 0..1 from the weakest patch to the strongest, then resized with half-pixel centres.
     Stretched,

@@ -1,12 +1,12 @@
 //! `lancet profile`: where the time of one explanation goes, or of a prompt ensemble.
 
-use crate::args::{MethodArgs, ModelArgs};
+use crate::args::{self, MethodArgs, ModelArgs};
 use crate::model::load;
 use crate::profile_texts::{self, TextArgs};
 use anyhow::Result;
 use lancet::gpu::{Clock, Profile, Source};
 use lancet::shape::DType;
-use lancet::{Explainer, ImageInput, Labels, Method, SourceKind};
+use lancet::{Explainer, ImageInput, Labels, SourceKind};
 use serde::Serialize;
 use std::io::BufRead;
 
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.texts.texts {
         return profile_texts::run(&args.texts, &args.model, args.runs as usize, args.json);
     }
-    let method = Method::named(&args.method.method)?;
+    let method = args::method(&args.method.method)?;
     let loaded = load(&args.model)?;
     let clip = &loaded.clip;
     let labels = made_up_labels(args.label_count as usize, clip.config().embed as usize)?;
