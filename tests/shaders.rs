@@ -139,7 +139,7 @@ params_match! {
     activation add affinity_bias affinity_weights aggregate attention attention_scores avg_pool blur_rows conv3x3 conv_stem ensemble
     feature_surgery gather_rows gram kth_distance l2_normalize layer_norm load_texture lof logit_bias matmul mean_filter mean_norm
     merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed patch_modes pool_embed repair
-    resize_u8 row_mean same_entity segment similarity softmax state_scores stitch token_embed unit_heads unit_values upsample views
+    resize_u8 row_mean same_entity segment similarity softmax state_scores stitch stretch_pixels token_embed unit_heads unit_values upsample views
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::clip::{Aggregate, LogitMix, PositionRule, Repair, VisionPath};
 use crate::error::{Error, Result};
 use crate::explain::anomaly::ANOCLIP;
 use crate::explain::method::{Maps, Method, Score};
+use crate::explain::views::Views;
 use notation::{ActivationName, Blocks, Knob};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -46,6 +47,7 @@ struct Given {
     score: Option<Score>,
     maps: Option<Maps>,
     positions: Option<PositionRule>,
+    views: Option<Knob<Views>>,
 }
 
 impl Method {
@@ -89,7 +91,7 @@ impl Method {
 
     /// As text for [`Method::from_toml`], every knob in it: to start from.
     pub fn to_toml(&self) -> String {
-        let Method { name, about, vision, score, maps, positions } = self;
+        let Method { name, about, vision, score, maps, positions, views } = self;
         let VisionPath {
             blocks,
             dual,
@@ -137,6 +139,7 @@ impl Method {
         out.key("score", score);
         out.key("maps", maps);
         out.key("positions", positions);
+        out.key("views", &Knob::<Views>::of(*views));
         out.0
     }
 }
@@ -171,6 +174,7 @@ impl Given {
             score: self.score.unwrap_or(base.score),
             maps: self.maps.unwrap_or(base.maps),
             positions: self.positions.unwrap_or(base.positions),
+            views: self.views.map_or(base.views, Knob::value),
         }
     }
 }
@@ -272,6 +276,7 @@ mod tests {
         refused("blocks = 1\ngaussian = -5.0", ":2", "gaussian must be a positive number");
         refused("blocks = 1\n\npost_mix = { tau = 1.0, lambda = 2.0, blocks = [7], pairs = [\"qk\"] }", ":3", "between 0 and 1");
         refused("score = { states = { temperature = 0.0 } }", ":1", "temperature");
+        refused("views = { upright_share = 1.5, blur = { taps = 11, sigma = 5.0 } }", ":1", "1.5");
         refused("score = \"max\"", ":1", "max");
         refused("name = \"a/b\"", ":1", "letters");
         refused("blocks = ", ":1", "");
