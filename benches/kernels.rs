@@ -7,8 +7,8 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan};
 use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
-use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Surgery, Tiles, Winner};
-use lancet::reference::{Activation, Heads, Projection, Windows};
+use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Resize, Surgery, Tiles, Winner};
+use lancet::reference::{Activation, Align, Heads, Projection, Windows};
 use lancet::shape::DType;
 use lancet::{Engine, Options, Result, wgpu};
 use std::sync::OnceLock;
@@ -575,6 +575,16 @@ fn minmax(bencher: Bencher, m: Model) {
     time(bencher, |b| {
         let scores = b.import(&scores);
         ops::minmax(b, "minmax", scores, m.tokens)
+    });
+}
+
+#[divan::bench(args = MODELS)]
+fn stretch_pixels(bencher: Bencher, m: Model) {
+    let side = INPUT / m.patch;
+    let maps = tensor(&[LABELS, side * side], DType::F32);
+    time(bencher, |b| {
+        let maps = b.import(&maps);
+        ops::stretch_pixels(b, "stretch_pixels", maps, Resize { from: [side, side], to: [640, 480], align: Align::Centres })
     });
 }
 

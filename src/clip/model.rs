@@ -215,6 +215,16 @@ impl Clip {
         self.vision()?.plan(b, pixels, path, Ends { rule, act: self.precision().activations() }, mix)
     }
 
+    /// Appends to a plan how alike an image's tokens are in a block of plain CLIP: the mean over heads of the cosines of
+    /// queries, of keys and of values (CLIPtrase, arXiv 2407.08268, has that of the last block but one, `block_from_end` 1).
+    /// Pixels `[B, 3, H, W]` f32 -> `[B, 1 + N, 1 + N]` f32, class row first. What the tower has in common is planned once.
+    ///
+    /// # Errors
+    /// A ResNet, a block that is not there, a size that does not fit the model or the device.
+    pub fn plan_correlation(&self, b: &mut PlanBuilder, pixels: Value, rule: PositionRule, block_from_end: u32) -> Result<Value> {
+        self.vision()?.correlation(b, pixels, Ends { rule, act: self.precision().activations() }, block_from_end)
+    }
+
     /// Appends the text tower to a plan: token ids with markers -> features `[S, D]` at the end markers, not normalised.
     ///
     /// Texts that begin alike share the work of their beginnings, in any order; an inspecting plan keeps each whole, so

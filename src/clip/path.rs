@@ -90,6 +90,7 @@ pub enum Scale {
 /// Scores become `tau ((1 - lambda) score + lambda M / max M)`, M telling which patches a first pass gave the same name
 /// (ResCLIP, arXiv 2411.15851).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LogitMix {
     /// Multiplies all.
     pub tau: f32,
@@ -117,6 +118,7 @@ pub struct PostMix {
 /// Local outlier factors of the patches that enter the changed block; each outlier becomes the mean of its neighbours on the
 /// grid that are none (SC-CLIP).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Repair {
     /// Nearest patches that a patch is compared with, 30.
     pub neighbours: u32,
@@ -126,6 +128,7 @@ pub struct Repair {
 
 /// Patches become the mean of all patches, weighted by their cosines behind `block` where these reach `threshold` (SC-CLIP).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Aggregate {
     /// Before the changed block, or behind it. Before it, outliers are mended in the compared tokens too.
     pub before: bool,
@@ -196,7 +199,10 @@ impl VisionPath {
         let Some(depth) = self.numbered_for.filter(|&depth| depth > 0 && depth != layers) else {
             return VisionPath { numbered_for: None, ..self.clone() };
         };
-        let own = |number: u32| ((number * layers + depth / 2) / depth).clamp(1, layers.saturating_sub(1).max(1));
+        let own = |number: u32| {
+            ((u64::from(number) * u64::from(layers) + u64::from(depth / 2)) / u64::from(depth))
+                .clamp(1, u64::from(layers.saturating_sub(1).max(1))) as u32
+        };
         let mut path = VisionPath { numbered_for: None, ..self.clone() };
         for term in path.terms.to_mut() {
             if let Pair::Similarity { block, .. } = &mut term.pair {
@@ -315,6 +321,9 @@ impl VisionPath {
     }
 }
 
+/// Attentions on top of each other; GEM has 1, and every one costs an attention.
+const MOST_ITERATIONS: u32 = 64;
+
 impl Term {
     fn contradiction(&self, patches_only: bool) -> Option<String> {
         let wrong = |what: &str| Some(what.to_owned());
@@ -330,6 +339,7 @@ impl Term {
             Pair::Projections(p, q) if [p, q].contains(&Projection::UnitValue) => {
                 wrong("unit values are for the attention pool of a ResNet (pool.attention); for transformer blocks set unit on the term")
             }
+            _ if self.iterations > MOST_ITERATIONS => Some(format!("iterations must be at most {MOST_ITERATIONS}")),
             Pair::Projections(p, q) if self.iterations > 0 && (p != q || !self.unit) => {
                 wrong("iterations need unit and a projection compared with itself")
             }

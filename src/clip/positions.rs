@@ -12,6 +12,7 @@
 /// All but [`BicubicAntialias`](PositionRule::BicubicAntialias) read cells around one source coordinate, where cell
 /// indices beyond the border are clamped; `K_a` is the Keys kernel of constant a.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PositionRule {
     /// CLIP Surgery: linear between the two cells around `max((i + 0.5) g0/g - 0.5, 0)`, no antialias.
     ///

@@ -44,6 +44,18 @@ impl VisionTower {
             VisionTower::ResNet(tower) => tower.plan(b, pixels, path, ends.rule, ends.act),
         })
     }
+
+    /// How alike tokens are, `[B, 1 + N, 1 + N]` f32: see [`Transformer::correlation`]. `from_end` 0 is the last block.
+    pub fn correlation(&self, b: &mut PlanBuilder, pixels: Value, ends: Ends, from_end: u32) -> Result<Value> {
+        let VisionTower::Transformer(tower) = self else {
+            return Err(Error::Input { what: "a correlation of tokens is of transformer blocks, and this model is a ResNet".into() });
+        };
+        let layers = tower.blocks.len();
+        let Some(i) = layers.checked_sub(1 + from_end as usize) else {
+            return Err(Error::Input { what: format!("a correlation {from_end} blocks before the last; this model has {layers}") });
+        };
+        b.scope("vision", |b| tower.correlation(b, pixels, ends, i))
+    }
 }
 
 /// Where positions come from, and how activations are stored.

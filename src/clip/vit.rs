@@ -10,7 +10,7 @@ use crate::clip::vision::{Ends, Positions, images_and_grid};
 use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
 use crate::ops::{self, MatmulArgs, Merge, Related, Residual, Tiles};
-use crate::reference::Activation;
+use crate::reference::{Activation, Pair as Compared};
 use std::sync::Arc;
 
 /// Weights of a vision transformer on the GPU.
@@ -94,6 +94,21 @@ impl Transformer {
         let features = ops::matmul(b, "proj", args)?;
         b.name(features, "features");
         Ok(features)
+    }
+
+    /// How alike tokens are in block `i` (from 0) of plain CLIP: the mean over heads of the cosines of queries, of keys and of
+    /// values, a third of each -> f32 `[B, 1 + N, 1 + N]`.
+    pub fn correlation(&self, b: &mut PlanBuilder, pixels: Value, ends: Ends, i: usize) -> Result<Value> {
+        let mut run = self.start(b, pixels, &VisionPath::ORDINARY, ends)?;
+        let x = self.ordinary(b, &mut run, i)?;
+        let block = &self.blocks[i];
+        b.scope(format!("block.{i}"), |b| {
+            let qkv = block.qkv(b, x)?;
+            let unit = ops::unit_heads(b, "unit_heads", qkv, block.heads.size as u32, None)?;
+            let correlation = ops::gram(b, "correlation", unit, run.tokens, 0, Compared::Product, 1.0 / (3.0 * block.heads.heads as f32))?;
+            b.name(correlation, "correlation");
+            Ok(correlation)
+        })
     }
 
     /// The same tower with another activation and epsilon; weights are shared.

@@ -100,11 +100,15 @@ impl Explainer {
 
     /// Appends everything from pixels `[B, 3, H, W]` to maps; the values are kept as outputs.
     pub(super) fn plan_maps(&self, b: &mut PlanBuilder, pixels: Value) -> Result<(PlannedMaps, [u32; 2])> {
-        let &[images, _, height, width] = pixels.shape().dims() else {
+        let &[_, _, height, width] = pixels.shape().dims() else {
             return Err(Error::shape("explain", "pixels", "[B, 3, H, W]", pixels.shape()));
         };
         let grid = self.clip.config().grid([width, height]);
         let (path, rule) = (&self.method.vision, self.method.positions_for(grid));
+        let pixels = match &self.method.views {
+            Some(views) => b.scope("explain", |b| views.plan_pixels(b, pixels))?,
+            None => pixels,
+        };
         let related = match path.logit_mix {
             None => None,
             // What the first pass says of the picture goes into the second; all else is the same and done once.
@@ -116,16 +120,20 @@ impl Explainer {
             }
         };
         let features = self.clip.plan_mixed_tokens(b, pixels, path, rule, related)?;
-        let tokens = features.shape().rows() / images;
+        let tokens = 1 + grid[0] * grid[1];
         let planned = b.scope("explain", |b| {
             let cosines = self.plan_cosines(b, features)?;
+            let cosines = match &self.method.views {
+                Some(views) => views.plan_cosines(b, cosines, grid)?,
+                None => cosines,
+            };
             let scores = match (self.method.score, self.method.score.surgery()) {
                 (Score::States { temperature }, _) => ops::state_scores(b, "state_scores", cosines, temperature)?,
                 (_, Some(surgery)) => ops::feature_surgery(b, "feature_surgery", cosines, tokens, surgery)?,
                 (_, None) => cosines,
             };
             let maps = match self.method.maps {
-                Maps::Stretched => ops::minmax(b, "minmax", scores, tokens)?,
+                Maps::Stretched | Maps::Resized => ops::minmax(b, "minmax", scores, tokens)?,
                 Maps::Smoothed => ops::mean_filter(b, "mean_filter", scores, grid)?,
             };
             b.name(scores, "scores");
@@ -187,7 +195,10 @@ impl Explainer {
         let (planned, grid) = self.plan_maps(&mut b, planned_pixels.pixels)?;
         let resize = Resize { from: grid, to: output, align: self.method.maps.align() };
         let planes = input.images * self.labels.names().len() as u32;
-        let heatmaps = b.scope("heatmaps", |b| ops::upsample_aligned(b, "upsample", planned.maps, resize, 0..planes, 0..output[1]))?;
+        let heatmaps = b.scope("heatmaps", |b| {
+            let maps = self.method.maps.plan_pixels(b, planned.maps, resize)?;
+            ops::upsample_aligned(b, "upsample", maps, resize, 0..planes, 0..output[1])
+        })?;
         b.keep(heatmaps);
         let mut views = Vec::new();
         if overlays {

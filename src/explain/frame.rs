@@ -3,10 +3,10 @@
 use crate::clip::preprocess::plan_pixels;
 use crate::clip::{ClipConfig, ImageInput, SourceKind};
 use crate::error::Result;
+use crate::explain::method::Maps;
 use crate::explain::peak::Peaks;
 use crate::gpu::{Gpu, Memory, Plan, PlanBuilder, Tensor};
 use crate::ops::{self, Resize};
-use crate::reference::Align;
 use crate::shape::DType;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub(crate) struct Frame {
     /// Reads the picture and `grid`. Piece by piece: its overlays `[Q, H, W]`, then its maps `[Q, H, W]`, as far as wanted.
     /// A step's output lives until the next step runs.
     pub draw: Plan<Vec<Tensor>>,
+    /// Steps before those of the first piece, which all pieces need.
+    pub lead: usize,
     /// Labels of a piece, Q; the last one may have fewer.
     pub piece: u32,
     /// Steps of a piece.
@@ -48,7 +50,7 @@ impl Frame {
         model_size: [u32; 2],
         labels: u32,
         wanted: Wanted,
-        align: Align,
+        maps: Maps,
         seats: usize,
     ) -> Result<Frame> {
         let input = ImageInput { kind: SourceKind::Rgba8, images: 1, size, model_size };
@@ -60,14 +62,16 @@ impl Frame {
 
         let grid = config.grid(model_size);
         let cells = grid[0] * grid[1];
-        let maps = gpu.upload("lancet.draw.grid", &[labels, cells], DType::F32, &vec![0.0f32; (labels * cells) as usize])?;
+        let align = maps.align();
+        let grid_maps = gpu.upload("lancet.draw.grid", &[labels, cells], DType::F32, &vec![0.0f32; (labels * cells) as usize])?;
         let steps = usize::from(wanted.overlays) + usize::from(wanted.maps);
         let label_bytes = u64::from(size[0]) * u64::from(size[1]) * 4 * (steps as u64).max(1);
         let piece = if steps == 0 { labels } else { (PIECE_BYTES / label_bytes).clamp(1, u64::from(labels)) as u32 };
         let mut b = PlanBuilder::new(gpu);
         let drawn = b.scope("draw", |b| {
             let image = b.source_rgba8([1, size[1], size[0]])?;
-            let grid_maps = b.import(&maps);
+            let planes = b.import(&grid_maps);
+            let grid_maps = maps.plan_pixels(b, planes, Resize { from: grid, to: size, align })?;
             let mut drawn = Vec::new();
             for first in (0..labels).step_by(piece as usize) {
                 let planes = first..(first + piece).min(labels);
@@ -87,9 +91,10 @@ impl Frame {
             }
             Ok(drawn)
         })?;
-        let mut draw = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
+        let mut draw: Plan<Vec<Tensor>> = b.finish(|r| drawn.iter().map(|&value| r.tensor(value)).collect())?;
         draw.keep_sources(seats);
-        Ok(Frame { size, prepare, grid: maps, draw, piece, steps, peaks: Peaks::new(grid, size, align) })
+        let lead = draw.steps().len().saturating_sub(drawn.len());
+        Ok(Frame { size, prepare, grid: grid_maps, draw, lead, piece, steps, peaks: Peaks::new(grid, size, align) })
     }
 
     /// Lets go of the seats' buffers: one of them is about to be replaced.

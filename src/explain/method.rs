@@ -2,12 +2,15 @@
 
 use crate::clip::{ClipConfig, PoolPath, PositionRule, Term, VisionConfig, VisionPath};
 use crate::error::{Error, Result};
-use crate::ops::Surgery;
+use crate::explain::views::Views;
+use crate::gpu::{PlanBuilder, Value};
+use crate::ops::{self, Resize, Surgery};
 use crate::reference::{Align, Projection};
 use std::borrow::Cow;
 
 /// How image tokens and labels become scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Score {
     /// The cosine.
     Cosine,
@@ -29,9 +32,13 @@ pub enum Score {
 
 /// How scores of patches become a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Maps {
     /// Stretched to 0..1 from the weakest patch to the strongest, then resized with half-pixel centres.
     Stretched,
+    /// Resized with half-pixel centres, then stretched to 0..1 from the weakest pixel to the strongest (GEM). Maps of the grid
+    /// are stretched by patches, as with `Stretched`.
+    Resized,
     /// Kept on their scale: the mean of 3 x 3 patches, then resized with aligned corners.
     Smoothed,
 }
@@ -40,8 +47,16 @@ impl Maps {
     /// How maps of the grid are resized.
     pub fn align(self) -> Align {
         match self {
-            Maps::Stretched => Align::Centres,
+            Maps::Stretched | Maps::Resized => Align::Centres,
             Maps::Smoothed => Align::Corners,
+        }
+    }
+
+    /// What is done to maps `[P, N]` of the grid for a picture before they are resized to it.
+    pub(super) fn plan_pixels(self, b: &mut PlanBuilder, maps: Value, resize: Resize) -> Result<Value> {
+        match self {
+            Maps::Resized => ops::stretch_pixels(b, "stretch_pixels", maps, resize),
+            Maps::Stretched | Maps::Smoothed => Ok(maps),
         }
     }
 }
@@ -62,6 +77,8 @@ pub struct Method {
     /// Positions for square grids other than the trained one; other shapes go by [`PositionRule::Bicubic`] where the
     /// published rule is for squares only.
     pub positions: PositionRule,
+    /// Looks at a picture five times, and lets the views' cosines decide together.
+    pub views: Option<Views>,
 }
 
 const DUAL_VALUE_VALUE: VisionPath = VisionPath {
@@ -91,6 +108,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
+        views: None,
     };
 
     /// MaskCLIP's idea: the values of the last block, projected, without residual and MLP.
@@ -108,6 +126,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
+        views: None,
     };
 
     /// CLIP Surgery with a label set: v-v attention on a second stream in the last 6 blocks, minus what labels share.
@@ -118,6 +137,7 @@ impl Method {
         score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
+        views: None,
     };
 
     /// CLIP Surgery for one text: minus the empty string.
@@ -128,6 +148,7 @@ impl Method {
         score: Score::EmptyText,
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
+        views: None,
     };
 
     /// CLIP Surgery's architecture alone: cosines of the second stream. What it uses for segmentation.
@@ -138,6 +159,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
+        views: None,
     };
 
     /// CLIP Surgery with the ResNet's attention pool as its authors mean it: unit values, 8 times sharper, ordinary class row.
@@ -149,6 +171,7 @@ impl Method {
         score: Score::LabelSet { sharpness: 2.0, weight_minuend: true },
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
+        views: None,
     };
 
     /// All presets; programs, tests and benches iterate over it.
@@ -168,6 +191,7 @@ impl Method {
         Method::RESCLIP,
         Method::SC_CLIP,
         Method::ITACLIP,
+        Method::ITACLIP_VIEWS,
     ];
 
     /// The preset of this name.
@@ -188,6 +212,9 @@ impl Method {
     pub fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::Method { name: self.name.to_string(), what: what.to_owned() });
         if let Some(what) = self.vision.contradiction() {
+            return wrong(&what);
+        }
+        if let Some(Err(Error::Input { what })) = self.views.map(|views| views.check()) {
             return wrong(&what);
         }
         match self.score {

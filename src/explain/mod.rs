@@ -6,6 +6,8 @@ pub mod explainer;
 pub mod feedback;
 mod frame;
 pub mod method;
+#[cfg(feature = "toml")]
+mod method_file;
 mod peak;
 mod pipeline;
 pub mod points;

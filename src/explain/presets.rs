@@ -3,6 +3,7 @@
 
 use crate::clip::{Aggregate, LogitMix, Pair, PositionRule, PostMix, Repair, Scale, Term, VisionPath};
 use crate::explain::method::{Maps, Method, Score};
+use crate::explain::views::Views;
 use crate::reference::{Activation, Projection};
 use std::borrow::Cow;
 
@@ -34,6 +35,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
+        views: None,
     };
 
     /// SCLIP: queries with queries plus keys with keys; the two softmaxes are added, not averaged.
@@ -44,6 +46,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// GEM: a second stream as CLIP Surgery's, fed by an ensemble of iterated self-self attentions.
@@ -59,8 +62,9 @@ impl Method {
             ..VisionPath::ORDINARY
         },
         score: Score::Cosine,
-        maps: Maps::Stretched,
+        maps: Maps::Resized,
         positions: PositionRule::BicubicAntialias,
+        views: None,
     };
 
     /// ClearCLIP: queries with queries, and nothing of the last block's residual and MLP.
@@ -71,6 +75,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// NACLIP: keys with keys, and a window that draws patches to their neighbours.
@@ -81,6 +86,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// CLIPtrase: all three self-similarities added.
@@ -91,6 +97,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// ResCLIP on NACLIP: attention of the middle blocks mixed in, and a second pass that knows the names the first one gave.
@@ -107,6 +114,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// SC-CLIP: outlying patches mended, patches averaged with their like, the middle blocks' similarity as attention.
@@ -132,6 +140,7 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
     };
 
     /// ITACLIP's attention: SCLIP's, averaged with that of three middle blocks, without the MLP.
@@ -148,5 +157,14 @@ impl Method {
         score: Score::Cosine,
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
+        views: None,
+    };
+
+    /// ITACLIP with its image engineering: five views of the picture, so five runs of the tower.
+    pub const ITACLIP_VIEWS: Method = Method {
+        name: Cow::Borrowed("itaclip-views"),
+        about: Cow::Borrowed("ITACLIP with its image engineering: five views of the picture (arXiv 2411.12044)"),
+        views: Some(Views::ITACLIP),
+        ..Method::ITACLIP
     };
 }

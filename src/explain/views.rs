@@ -12,6 +12,7 @@ use crate::ops::{self, Blur};
 
 /// How five views of a picture become one set of scores. Works with any method; the tower runs five times as often.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Views {
     /// What the upright views say counts so much, the flipped ones the rest; 0..1.
     pub upright_share: f32,
@@ -20,13 +21,15 @@ pub struct Views {
 }
 
 impl Default for Views {
-    /// As published for most data sets; for PASCAL VOC with background and Cityscapes the share is 0.7.
     fn default() -> Views {
-        Views { upright_share: 0.75, blur: Blur { taps: 11, sigma: 5.0 } }
+        Views::ITACLIP
     }
 }
 
 impl Views {
+    /// As published for most data sets; for PASCAL VOC with background and Cityscapes the share is 0.7.
+    pub const ITACLIP: Views = Views { upright_share: 0.75, blur: Blur { taps: 11, sigma: 5.0 } };
+
     /// Refuses values that mean nothing.
     ///
     /// # Errors

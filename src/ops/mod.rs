@@ -36,7 +36,7 @@ pub use matmul::{
 };
 pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};
-pub use resize::{Resize, normalize, resize_u8, upsample, upsample_aligned, upsample_part, upsample_rows};
+pub use resize::{Resize, normalize, resize_u8, stretch_pixels, upsample, upsample_aligned, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};
 pub use states::{mean_filter, state_scores};
 pub use tiles::Tiles;

@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{normalize as normalize_kernel, resize_u8 as resize_kernel, upsample as upsample_kernel};
+use crate::gpu::kernel::kernels::{
+    normalize as normalize_kernel, resize_u8 as resize_kernel, stretch_pixels as stretch_kernel, upsample as upsample_kernel,
+};
 use crate::gpu::{PlanBuilder, Value};
-use crate::ops::{expect_dtype, fold_threads};
+use crate::ops::{expect_dtype, fold, fold_threads};
 use crate::reference::{Align, Taps};
 use crate::shape::DType;
 use std::ops::Range;
@@ -184,6 +186,43 @@ pub fn upsample_aligned(
             args: &[Arg::Value(maps), Arg::Value(y)],
             workgroups,
             flops: 8 * total,
+        },
+    )?;
+    Ok(y)
+}
+
+/// Maps `[P, h w]` of a grid, f32, stretched so that each is 0..1 once it is resized; cells themselves may lie a little beyond.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn stretch_pixels(b: &mut PlanBuilder, name: &str, maps: Value, resize: Resize) -> Result<Value> {
+    let Resize { from, to, align } = resize;
+    let cells = from[0] * from[1];
+    let planes = (maps.shape().elements() / u64::from(cells.max(1))) as u32;
+    let planes = check_planes("stretch_pixels", maps, &(0..planes), from)?;
+    if align != Align::Centres || to.contains(&0) {
+        return Err(Error::shape("stretch_pixels", "to", "some pixels, half-pixel centres", format!("{to:?}, {align:?}")));
+    }
+    let y = b.value(maps.shape().dims(), DType::F32)?;
+    let workgroups = fold(b, u64::from(planes));
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &stretch_kernel::KERNEL,
+            act: DType::F32,
+            weight: DType::F32,
+            constants: align.constants(),
+            params: stretch_kernel::Params {
+                maps: planes,
+                from_width: from[0],
+                from_height: from[1],
+                to_width: to[0],
+                to_height: to[1],
+                ..Default::default()
+            },
+            args: &[Arg::Value(maps), Arg::Value(y)],
+            workgroups,
+            flops: 50 * maps.shape().elements(),
         },
     )?;
     Ok(y)

@@ -13,6 +13,7 @@ pub const VIEWS: u32 = 5;
 
 /// A Gaussian blur.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "toml", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Blur {
     /// Side of its window, pixels; odd.
     pub taps: u32,

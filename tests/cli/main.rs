@@ -9,6 +9,7 @@ mod convert;
 mod eval;
 mod files;
 mod many;
+mod methods;
 mod models;
 mod points;
 mod resnet;

@@ -53,7 +53,7 @@ cases! {
     dense: gram affinity_weights aggregate affinity_bias row_mean kth_distance lof outliers repair;
     entity: patch_modes same_entity blur_rows logit_bias;
     linear: matmul matmul_reduce patch_embed token_embed gather_rows;
-    maps: ensemble similarity feature_surgery minmax upsample state_scores mean_filter;
+    maps: ensemble similarity feature_surgery minmax upsample stretch_pixels state_scores mean_filter;
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;
     rows: layer_norm l2_normalize unit_heads mean_norm activation add;
     segments: stitch pamr_weights pamr segment;

@@ -99,6 +99,45 @@ pub fn minmax(case: &Case) {
     }
 }
 
+pub fn stretch_pixels(case: &Case) {
+    let table = [
+        (1u32, [7u32, 7u32], [224u32, 224u32]),
+        (3, [14, 9], [37, 101]),
+        (2, [16, 16], [5, 3]), // down: most cells have no pixel
+        (1, [1, 1], [7, 5]),
+        (2, [24, 24], [24, 24]),
+        (2, [5, 3], [10, 9]), // no pixel on a centre, and one on each
+        (1, [3, 5], [1, 1]),
+        (59, [7, 7], [50, 77]),
+        (66_000, [2, 1], [3, 1]), // folded
+    ];
+    for (planes, from, to) in table {
+        let cells = (from[0] * from[1]) as usize;
+        let mut maps = Random::new(u64::from(to[0])).floats(planes as usize * cells, 1.0, DType::F32);
+        if planes > 2 {
+            maps[cells..2 * cells].fill(0.3); // constant
+        }
+        let tensor = upload(case.rig, &[planes, from[0] * from[1]], DType::F32, &maps);
+        let got = run(case.rig, |b| {
+            let maps = b.import(&tensor);
+            ops::stretch_pixels(b, "y", maps, Resize { from, to, align: Align::Centres })
+        });
+        let sides = [from, to].map(|side| side.map(|s| s as usize));
+        let want = reference::stretch_pixels(&maps, planes as usize, sides[0], sides[1]);
+        // As `upsample`, divided by a range; two pixels of 66,000 maps are near each other now and then.
+        let tolerance =
+            if planes > 1000 { Tolerance { absolute: 1e-4, relative: 1e-2 } } else { Tolerance { absolute: 1e-4, relative: 1e-5 } };
+        case.close(&format!("{planes} planes {from:?} -> {to:?}"), &got, &want, tolerance);
+        let pixels = reference::upsample(&got.floats(), planes as usize, sides[0], sides[1]);
+        for (pixels, map) in pixels.chunks_exact((to[0] * to[1]) as usize).zip(maps.chunks_exact(cells)) {
+            let extremes = pixels.iter().fold([f32::MAX, f32::MIN], |[low, high], &v| [low.min(v), high.max(v)]);
+            let flat = map.iter().all(|v| *v == map[0]) || to == [1, 1];
+            let far = [extremes[0].abs(), (extremes[1] - f32::from(!flat)).abs()].into_iter().fold(0.0, f32::max);
+            assert!(far < 1e-3, "{}", case.label(&format!("pixels must be 0..1: {extremes:?}")));
+        }
+    }
+}
+
 pub fn upsample(case: &Case) {
     let table = [
         (1u32, [7u32, 7u32], [224u32, 224u32]),

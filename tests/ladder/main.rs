@@ -18,6 +18,7 @@ mod same_entity;
 mod segmentation;
 mod steps;
 mod twin;
+mod whole_pictures;
 
 use cases::{Case, FULL, SUBSET};
 use golden::Golden;
@@ -120,6 +121,7 @@ of_the_full_folder! {
     views_of_a_picture_and_closing: image_views::published;
     refined_scores: refinements::published;
     harnesses: harness::published;
+    whole_pictures_by_methods: whole_pictures::published;
 }
 
 /// Each weights file once, in OpenCLIP's layout.

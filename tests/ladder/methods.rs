@@ -101,7 +101,7 @@ fn cases() -> Vec<(String, Method)> {
 }
 
 /// The picture of a case, `[1, 3, H, W]`.
-fn pixels(inputs: &Weights, size: &str) -> (Vec<u32>, Vec<f32>) {
+pub fn pixels(inputs: &Weights, size: &str) -> (Vec<u32>, Vec<f32>) {
     let cut = |y: std::ops::Range<usize>, x: std::ops::Range<usize>| {
         let whole = floats(inputs, "size_160.pixels");
         let rows = whole.chunks(160 * 160).flat_map(|plane| y.clone().map(|y| plane[y * 160..][x.clone()].to_vec()).collect::<Vec<_>>());

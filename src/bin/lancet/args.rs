@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use lancet::clip::preprocess::aspect_size;
 use lancet::clip::{ConfigSource, Known};
-use lancet::{Clip, Labels, Precision, Templates};
+use lancet::{Clip, Labels, Method, Precision, Templates};
 use std::path::{Path, PathBuf};
 
 /// Which model, on which adapter.
@@ -80,11 +80,30 @@ impl ModelArgs {
 /// Which method, at which input size.
 #[derive(Debug, Args)]
 pub struct MethodArgs {
-    /// surgery, surgery-empty-text, surgery-architecture, surgery-resnet-intended, maskclip or clip
-    #[arg(long, default_value = "surgery")]
+    #[arg(long, value_name = METHOD_VALUE, default_value = "surgery", help = method_help(""))]
     pub method: String,
     #[command(flatten)]
     pub size: SizeArg,
+}
+
+/// What stands for a method in help texts.
+pub const METHOD_VALUE: &str = "NAME|FILE.toml";
+
+/// Help of a method's argument: all presets, behind what is particular to the command.
+pub fn method_help(first: &str) -> String {
+    let names: Vec<_> = Method::ALL.iter().map(|m| m.name.as_ref()).collect();
+    format!("{first}{}; or a TOML file with a method of your own, see `lancet methods`", names.join(", "))
+}
+
+/// A preset, or a method in a TOML file: what ends in .toml or has a folder in it.
+pub fn method(name: &str) -> Result<Method> {
+    let file = is_method_file(name) || name.contains(std::path::is_separator);
+    Ok(if file { Method::open(Path::new(name))? } else { Method::named(name)? })
+}
+
+/// True if `name` ends as files of methods do.
+pub fn is_method_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|x| x.eq_ignore_ascii_case("toml"))
 }
 
 /// What the model sees.

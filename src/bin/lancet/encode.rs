@@ -1,6 +1,6 @@
 //! `lancet encode`: features of images or texts as .npy.
 
-use crate::args::{self, ModelArgs, SizeArg};
+use crate::args::{self, METHOD_VALUE, ModelArgs, SizeArg, method_help};
 use crate::inputs;
 use crate::model::{Loaded, label_cache, load};
 use crate::output::{npy, write_file};
@@ -11,7 +11,7 @@ use lancet::clip::decode::Decoded;
 use lancet::clip::model::check_finite;
 use lancet::gpu::{Plan, Readback, Source};
 use lancet::shape::DType;
-use lancet::{ImageInput, Method, SourceKind};
+use lancet::{ImageInput, SourceKind};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -28,8 +28,8 @@ pub struct Args {
     text: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Method whose tokens are written (the class row is plain CLIP's for clip, and for surgery on a ViT)
-    #[arg(long, default_value = "clip")]
+    #[arg(long, value_name = METHOD_VALUE, default_value = "clip", help = method_help(
+        "Method whose tokens are written (the class row is plain CLIP's for clip, and for surgery on a ViT): "))]
     method: String,
     #[command(flatten)]
     size: SizeArg,
@@ -103,7 +103,7 @@ fn texts(args: &Args, stages: &mut Stages) -> Result<Encoded> {
 
 fn images(args: &Args, stages: &mut Stages) -> Result<Encoded> {
     let paths = inputs::images(&args.images)?;
-    let method = Method::named(&args.method)?;
+    let method = args::method(&args.method)?;
     stages.begin("load", format!("loading {}", args.model.model));
     let Loaded { clip, engine, path: model } = load(&args.model)?;
     let gpu = engine.gpu();

@@ -8,11 +8,11 @@ mod report;
 mod words;
 mod writer;
 
-use crate::args::{LabelArgs, MethodArgs, ModelArgs};
+use crate::args::{self, LabelArgs, MethodArgs, ModelArgs};
 use crate::inputs;
 use crate::model::Loaded;
 use anyhow::{Result, bail};
-use lancet::{Explainer, Method, Stream, StreamOptions};
+use lancet::{Explainer, Stream, StreamOptions};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
     let explicit: Vec<String> = args.label.iter().chain(&args.behind).cloned().collect();
     let (given, labels) = words::split(&args.words, &explicit)?;
     let labels = args.prompts.names(&labels)?;
-    let method = Method::named(&args.method.method)?;
+    let method = args::method(&args.method.method)?;
     method.check()?;
     match given.as_slice() {
         [image] if inputs::is_single(&given) => one::run(args, image, &labels, &method),

@@ -17,6 +17,7 @@ mod explain;
 mod info;
 mod inputs;
 mod marks;
+mod methods;
 mod model;
 mod models;
 mod names;
@@ -53,6 +54,7 @@ enum Command {
     Anomaly(anomaly::Args),
     Classify(classify::Args),
     Convert(convert::Args),
+    Methods(methods::Args),
     Models(models::Args),
     Profile(profile::Args),
     Tune(tune::Args),
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Anomaly(args) => anomaly::run(&args),
+        Command::Methods(args) => methods::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -1,6 +1,6 @@
 //! `lancet points`: a text to point prompts for a segmenter such as SAM.
 
-use crate::args::{LabelArgs, MethodArgs, ModelArgs};
+use crate::args::{self, LabelArgs, MethodArgs, ModelArgs};
 use crate::inputs;
 use crate::marks::{heat, marked};
 use crate::model::{Loaded, load};
@@ -10,7 +10,7 @@ use crate::progress::Stages;
 use anyhow::{Context, Result, bail};
 use lancet::clip::decode::Decoded;
 use lancet::explain::{PointOptions, Points, Threshold, combined_points};
-use lancet::{Clip, Explainer, Method, Score, Scores};
+use lancet::{Clip, Explainer, Score, Scores};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
     let parts = parts(&args.text)?;
     let labels = label_set(args, &parts)?;
     let options = options(args)?;
-    let method = Method::named(&args.method.method)?;
+    let method = args::method(&args.method.method)?;
     // Texts sought together are no label set: nothing tells them from each other.
     let method = if labels.len() == parts.len() { method.for_labels(1).0 } else { method };
     let paths = inputs::images(&args.images)?;

@@ -1,16 +1,16 @@
 //! `lancet words`: which words of a sentence an image answers to, and where.
 
-use crate::args::{ModelArgs, SizeArg};
+use crate::args::{self, METHOD_VALUE, ModelArgs, SizeArg};
 use crate::model::load;
 use crate::output::{OutDir, file_label, png};
 use crate::progress::Stages;
 use crate::sheet::{Tile, sheet};
 use crate::words_page::{Shown, caption, page};
 use anyhow::Result;
+use lancet::Explainer;
 use lancet::clip::decode::Decoded;
 use lancet::explain::words::Part;
 use lancet::explain::{Renderer, Sentence};
-use lancet::{Explainer, Method};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// surgery-empty-text: minus what the empty text shows, as CLIP Surgery's author advises for sentences; surgery: minus
-    /// what all tokens of the sentence share; or another method of `lancet explain`
-    #[arg(long, default_value = "surgery-empty-text")]
+    /// what all tokens of the sentence share; or another of `lancet methods`, or a TOML file with a method of your own
+    #[arg(long, value_name = METHOD_VALUE, default_value = "surgery-empty-text")]
     method: String,
     #[command(flatten)]
     size: SizeArg,
@@ -91,7 +91,7 @@ struct WordReport {
 
 /// Runs `lancet words`.
 pub fn run(args: &Args) -> Result<()> {
-    let method = Method::named(&args.method)?;
+    let method = args::method(&args.method)?;
     let mut stages = Stages::new(args.model.quiet);
     stages.begin("decode", format!("reading {}", args.image.display()));
     let decoded = Decoded::open(&args.image)?;

@@ -23,10 +23,10 @@ impl Pipeline {
             kept += f.memory().iter().map(|m| m.activations).sum::<u64>();
             kept <= FRAMES_BYTES || jobs.contains(&f.size)
         });
-        let (clip, align) = (explainer.clip(), explainer.method().maps.align());
+        let (clip, maps) = (explainer.clip(), explainer.method().maps);
         let setup = &self.setup;
         let seats = self.seats.len();
-        let frame = Frame::new(&self.gpu, clip.config(), size, setup.model_size, self.labels, setup.wanted, align, seats)?;
+        let frame = Frame::new(&self.gpu, clip.config(), size, setup.model_size, self.labels, setup.wanted, maps, seats)?;
         self.frames.insert(0, frame);
         Ok(())
     }
@@ -140,11 +140,15 @@ impl Pipeline {
             encoder.copy_buffer_to_buffer(results, 0, &staging, 0, parts[0]);
         }
         let mut at = parts[0];
+        if frame.steps > 0 && frame.lead > 0 {
+            frame.draw.record_range(&mut encoder, source(seat)?, 0..frame.lead)?;
+        }
         for step in 0..frame.steps {
-            let step = job.pieces as usize * frame.steps + step;
+            let drawn = job.pieces as usize * frame.steps + step;
+            let step = frame.lead + drawn;
             frame.draw.record_range(&mut encoder, source(seat)?, step..step + 1)?;
             // Taken before the next step writes over it.
-            encoder.copy_buffer_to_buffer(frame.draw.outputs()[step].buffer(), 0, &staging, at, plane);
+            encoder.copy_buffer_to_buffer(frame.draw.outputs()[drawn].buffer(), 0, &staging, at, plane);
             at += plane;
         }
         self.busy.end(&mut encoder);

@@ -128,6 +128,7 @@ mod tests {
             area_thd: None,
             pamr,
             through_input: false,
+            cluster_vote: None,
             closing: false,
             pad: false,
             class_row: false,

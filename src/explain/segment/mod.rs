@@ -49,6 +49,9 @@ pub struct SegmentOptions {
     /// For one pass over the whole image: from the grid to the model's input first and then to the image's size (NACLIP,
     /// ResCLIP), not straight from the grid (SCLIP). Windows always go by the input.
     pub through_input: bool,
+    /// Clusters of patches vote on the classes of their pixels; of a view of the whole image. Confidences stay those of the
+    /// pixels' own choice.
+    pub cluster_vote: Option<ClusterVote>,
     /// A 3 x 3 morphological closing of the finished map: cracks and holes of a pixel or two go to the neighbour with the
     /// higher class index.
     pub closing: bool,
@@ -74,6 +77,7 @@ impl SegmentOptions {
             area_thd: None,
             pamr: None,
             through_input: false,
+            cluster_vote: None,
             closing: false,
             pad: false,
             class_row: false,
@@ -101,6 +105,14 @@ impl SegmentOptions {
         ScoreRefinement { presence: self.presence, ..ScoreRefinement::NONE }.check()?;
         if self.pad && !matches!(self.view, View::Windows { .. }) {
             return wrong("padding is for windows: pass a view that has them".into());
+        }
+        if let Some(vote) = self.cluster_vote {
+            vote.check()?;
+            if matches!(self.view, View::Windows { .. }) {
+                let what =
+                    "clusters vote on a view of the whole image: each window has patches of its own, which correlate with no other's";
+                return wrong(what.into());
+            }
         }
         match &self.pamr {
             Some(pamr) => pamr.check(self.view),

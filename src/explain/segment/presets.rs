@@ -110,6 +110,7 @@ impl Protocol {
             area_thd: area,
             pamr,
             through_input: self == Protocol::Naclip,
+            cluster_vote: None,
             closing: self == Protocol::Itaclip,
             pad: self == Protocol::Clearclip,
             class_row: false,

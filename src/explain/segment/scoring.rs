@@ -1,5 +1,6 @@
 //! Windows through the model, and their scores until they are joined.
 
+use crate::clip::preprocess::plan_pixels;
 use crate::clip::{ImageInput, SourceKind};
 use crate::error::Result;
 use crate::explain::explainer::ScoreOutputs;
@@ -7,22 +8,60 @@ use crate::explain::segment::bands::Job;
 use crate::explain::segment::refine::{ABSENT, ScoreRefinement, times_class_row};
 use crate::explain::segment::segmenter::{Prepared, Segmenter};
 use crate::explain::segment::view::{Layout, cut, pad};
-use crate::gpu::{Plan, Source, Tensor};
+use crate::gpu::{Plan, PlanBuilder, Source, Tensor};
 use crate::reference::normalize;
 use crate::shape::{DType, Shape};
 
+/// The block whose tokens vote, counted from the last: the last but one, as published.
+const VOTING_BLOCK: u32 = 1;
+
+/// What the model leaves of a batch of windows.
+#[derive(Clone, Debug)]
+pub(super) struct WindowOutputs {
+    pub scores: ScoreOutputs,
+    /// How alike tokens are, `[B, 1 + N, 1 + N]`, if clusters vote.
+    pub correlation: Option<Tensor>,
+}
+
 impl Segmenter {
     /// The model for `batch` windows, and the buffer that it reads: packed RGBA8, or normalised planes with their padding.
-    pub(super) fn plan_windows(&self, layout: &Layout, batch: u32) -> Result<(Plan<ScoreOutputs>, wgpu::Buffer)> {
+    pub(super) fn plan_windows(&self, layout: &Layout, batch: u32) -> Result<(Plan<WindowOutputs>, wgpu::Buffer)> {
         let gpu = self.clip.gpu();
-        if layout.pads() {
+        let mut b = PlanBuilder::new(gpu);
+        let (pixels, source) = if layout.pads() {
             let shape = Shape::new(&[batch, 3, layout.model[1], layout.model[0]])?;
             let pixels = Tensor::new(gpu.buffer("the padded windows", shape.elements() * 4)?, shape, DType::F32);
-            return Ok((self.explainer.plan_pixels_scores(&pixels)?, pixels.buffer().clone()));
-        }
-        let input = ImageInput { kind: SourceKind::Rgba8, images: batch, size: layout.source, model_size: layout.model };
-        let bytes = u64::from(batch) * u64::from(layout.source[0]) * u64::from(layout.source[1]) * 4;
-        Ok((self.explainer.plan_scores(&input)?, gpu.buffer("the source images", bytes)?))
+            (b.import(&pixels), pixels.buffer().clone())
+        } else {
+            let input = ImageInput { kind: SourceKind::Rgba8, images: batch, size: layout.source, model_size: layout.model };
+            let bytes = u64::from(batch) * u64::from(layout.source[0]) * u64::from(layout.source[1]) * 4;
+            (plan_pixels(&mut b, &input, self.clip.config())?.pixels, gpu.buffer("the source images", bytes)?)
+        };
+        let (planned, grid) = self.explainer.plan_maps(&mut b, pixels)?;
+        let correlation = match self.options.cluster_vote {
+            None => None,
+            Some(_) => Some(self.clip.plan_correlation(&mut b, pixels, self.method().positions_for(grid), VOTING_BLOCK)?),
+        };
+        correlation.iter().for_each(|&value| b.keep(value));
+        let plan = b.finish(|r| {
+            let correlation = correlation.map(|value| r.tensor(value)).transpose()?;
+            Ok(WindowOutputs { scores: planned.resolve(r, grid)?, correlation })
+        })?;
+        Ok((plan, source))
+    }
+
+    /// Clusters of the patches of the one window vote on the classes of pixels, as the last run left them. Waits, if they do.
+    ///
+    /// # Errors
+    /// The device fails, or the correlation is not finite.
+    pub(super) async fn vote(&self, p: &Prepared, size: [u32; 2], classes: &mut [u16]) -> Result<()> {
+        let outputs = p.scoring.outputs();
+        let (Some(vote), Some(correlation)) = (self.options.cluster_vote, &outputs.correlation) else { return Ok(()) };
+        let gpu = self.clip.gpu();
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.segment.vote") });
+        let pending = correlation.read(gpu, &mut encoder)?;
+        gpu.submit(encoder)?;
+        vote.vote(&pending.floats().await?, outputs.scores.grid, size, classes)
     }
 
     /// All windows through the model; their scores together in the job's.
@@ -51,7 +90,7 @@ impl Segmenter {
                 Source::Rgba8(&p.source)
             };
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lancet.segment.windows") });
-            let scores = p.scoring.record(&mut encoder, source)?.scores.buffer().clone();
+            let scores = p.scoring.record(&mut encoder, source)?.scores.scores.buffer().clone();
             // The last batch may be short: what stands behind it is of an earlier one and stays there.
             let (offset, bytes) = ((i * p.batch) as u64 * window_bytes, batch.len() as u64 * window_bytes);
             encoder.copy_buffer_to_buffer(&scores, 0, p.job.scores.buffer(), offset, bytes);

@@ -3,10 +3,11 @@
 use crate::clip::model::check_finite;
 use crate::clip::{Clip, Image, Labels};
 use crate::error::{Error, Result};
-use crate::explain::explainer::{Explainer, ScoreOutputs};
+use crate::explain::explainer::Explainer;
 use crate::explain::method::Method;
 use crate::explain::segment::bands::{BandOutputs, Job, around, bands, plan_band};
 use crate::explain::segment::closing::closing;
+use crate::explain::segment::scoring::WindowOutputs;
 use crate::explain::segment::view::Layout;
 use crate::explain::segment::{Classes, Guide, SegmentOptions, Segmentation, View, too_small};
 use crate::gpu::{Plan, Source, Tensor};
@@ -52,7 +53,7 @@ pub(super) struct Prepared {
     size: [u32; 2],
     pub layout: Layout,
     /// For `batch` windows at a time.
-    pub scoring: Plan<ScoreOutputs>,
+    pub scoring: Plan<WindowOutputs>,
     pub batch: usize,
     pub source: wgpu::Buffer,
     pub job: Job,
@@ -136,6 +137,7 @@ impl Segmenter {
         }
         let (classes, confidence) = self.choose(&mut prepared, image, &pixels, &removed, self.options.prob_thd).await?;
         let mut classes: Vec<u16> = classes.into_iter().map(|class| class as u16).collect();
+        self.vote(&prepared, image.size(), &mut classes).await?;
         if self.options.closing {
             closing(&mut classes, image.size());
         }
@@ -159,7 +161,7 @@ impl Segmenter {
         // Batches of one size, as full as can be.
         let batch = windows.div_ceil(windows.div_ceil(most));
         let (scoring, source) = self.plan_windows(&layout, batch)?;
-        let grid = scoring.outputs().grid;
+        let grid = scoring.outputs().scores.grid;
         let shape = Shape::new(&[all_rows, self.rules.shape()[0] - 1])?;
         let scores = Tensor::new(gpu.buffer("the windows' scores", shape.elements() * 4)?, shape, DType::F32);
         let straight = !matches!(self.options.view, View::Windows { .. }) && !self.options.through_input;

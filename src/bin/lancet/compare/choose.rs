@@ -63,7 +63,7 @@ impl Chosen {
                 "all" => bail!("--methods \"{text}\": all already names every method; give it alone"),
                 _ if methods.iter().any(|m| m.name == name) => bail!("--methods: {name} is given twice; name it once"),
                 _ if name == ANOCLIP.name => methods.push(ANOCLIP),
-                _ => methods.push(Method::named(name)?),
+                _ => methods.push(crate::args::method(name)?),
             }
         }
         Ok(Chosen { methods, left_out: Vec::new(), all: false })

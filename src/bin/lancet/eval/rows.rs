@@ -1,6 +1,7 @@
 //! Rows of the table of maps: methods, and which labels their feature surgery sees.
 
 use super::record::Settings;
+use crate::args;
 use anyhow::{Context, Result, bail};
 use lancet::explain::stretched;
 use lancet::reference::{feature_surgery_labels, feature_surgery_reference};
@@ -36,7 +37,7 @@ pub fn rows(methods: &[String], sets: &[LabelSet]) -> Result<Vec<Row>> {
         let (method, last) = method(name)?;
         let sets = if matches!(method.score, Score::LabelSet { .. }) { sets } else { &[LabelSet::All] };
         for &set in sets {
-            let name = if set == LabelSet::Present { format!("{name}, present labels") } else { name.clone() };
+            let name = if set == LabelSet::Present { format!("{}, present labels", method.name) } else { method.name.to_string() };
             if rows.iter().any(|r| r.name == name) {
                 bail!("method {name} is given twice");
             }
@@ -46,13 +47,15 @@ pub fn rows(methods: &[String], sets: &[LabelSet]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A preset, or `NAME@K`: the preset on the last K blocks.
+/// A preset or a file, or `NAME@K`: the same on the last K blocks.
 fn method(name: &str) -> Result<(Method, Option<u32>)> {
-    let Some((preset, blocks)) = name.split_once('@') else { return Ok((Method::named(name)?, None)) };
-    let mut method = Method::named(preset)?;
+    let Some((preset, blocks)) = name.rsplit_once('@').filter(|_| !args::is_method_file(name)) else {
+        return Ok((args::method(name)?, None));
+    };
+    let mut method = args::method(preset)?;
     let blocks: Option<u32> = blocks.parse().ok().filter(|b| (1..=1000).contains(b));
     method.vision.blocks = blocks.with_context(|| format!("method {name}: expected a number of blocks behind @, e.g. surgery@4"))?;
-    method.name = Cow::Owned(name.to_owned());
+    method.name = Cow::Owned(format!("{}@{}", method.name, method.vision.blocks));
     method.check()?;
     Ok((method, blocks))
 }

@@ -14,7 +14,7 @@ use anyhow::Result;
 use lancet::gpu::{Source, Tensor};
 use lancet::ops::Ceilings;
 use lancet::shape::DType;
-use lancet::{Explainer, ImageInput, Labels, Method, SourceKind};
+use lancet::{Explainer, ImageInput, Labels, SourceKind};
 
 /// Time warm explanations, whole and step by step, beside what the adapter can do at most
 ///
@@ -80,7 +80,7 @@ impl Args {
 
     fn explainer(&self, loaded: &Loaded, labels: u32) -> Result<Explainer> {
         let labels = made_up_labels(labels as usize, loaded.clip.config().embed as usize)?;
-        Ok(Explainer::new(&loaded.clip, &labels, &Method::named(&self.method.method)?)?)
+        Ok(Explainer::new(&loaded.clip, &labels, &crate::args::method(&self.method.method)?)?)
     }
 }
 

@@ -4,15 +4,15 @@ mod draw;
 mod options;
 mod report;
 
-use crate::args::{self, ModelArgs};
+use crate::args::{self, METHOD_VALUE, ModelArgs};
 use crate::inputs;
 use crate::model::load;
 use crate::names;
 use crate::output::{OutDir, png};
 use crate::progress::Stages;
 use anyhow::Result;
+use lancet::Segmenter;
 use lancet::clip::decode::Decoded;
-use lancet::{Method, Segmenter};
 use options::{ClassArgs, ViewArgs};
 use report::{ImageReport, Report};
 use std::path::PathBuf;
@@ -35,8 +35,9 @@ pub struct Args {
     also: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// surgery-architecture (what CLIP Surgery segments with), or another of `lancet explain`
-    #[arg(long, default_value = "surgery-architecture")]
+    /// surgery-architecture (what CLIP Surgery segments with), another of `lancet methods`, or a TOML file with a method of
+    /// your own
+    #[arg(long, value_name = METHOD_VALUE, default_value = "surgery-architecture")]
     method: String,
     #[command(flatten)]
     view: ViewArgs,
@@ -57,7 +58,7 @@ pub struct Args {
 /// Runs `lancet segment`.
 pub fn run(args: &Args) -> Result<()> {
     let classes = args.classes.classes(args.view.wants_background())?;
-    let method = Method::named(&args.method)?;
+    let method = args::method(&args.method)?;
     let paths = inputs::images(&[std::slice::from_ref(&args.image), &args.also].concat())?;
     let names = names::of_stems(&paths);
     let mut stages = Stages::new(args.model.quiet || args.json);

@@ -4,7 +4,7 @@ use crate::args::Size;
 use anyhow::{Context, Result, bail};
 use lancet::clip::ClipConfig;
 use lancet::explain::segment::classes::BACKGROUND;
-use lancet::explain::segment::{Class, Pamr, Protocol, Short, View};
+use lancet::explain::segment::{Class, ClusterVote, Pamr, Protocol, Short, View};
 use lancet::{Classes, SegmentOptions};
 use std::path::Path;
 
@@ -103,6 +103,10 @@ pub struct ViewArgs {
     /// Multiply patches' scores by those of the whole window, name by name
     #[arg(long, help_heading = "Choice")]
     class_row: bool,
+    /// Patches whose tokens correlate alike become segments, and each segment takes the class of most of its pixels
+    /// (CLIPtrase): how far patches of a segment may be apart, and how many make one, e.g. 0.7,3; not with windows
+    #[arg(long, value_name = "EPS,MIN", value_parser = cluster_vote, help_heading = "Choice")]
+    cluster_vote: Option<ClusterVote>,
     /// Close cracks and holes of a pixel or two in the finished map; the neighbour with the higher class index gets them
     #[arg(long, help_heading = "Choice")]
     closing: bool,
@@ -112,6 +116,16 @@ pub struct ViewArgs {
     /// Distances that the refinement looks at, pixels [default: 8,16]
     #[arg(long, value_name = "D,D", value_delimiter = ',', help_heading = "Choice")]
     dilations: Option<Vec<u32>>,
+}
+
+fn cluster_vote(text: &str) -> Result<ClusterVote, String> {
+    let parse = || {
+        let (eps, min_samples) = text.split_once(',')?;
+        Some(ClusterVote { eps: eps.trim().parse().ok()?, min_samples: min_samples.trim().parse().ok()? })
+    };
+    let vote = parse().ok_or_else(|| format!("\"{text}\": expected a distance and a number of patches, e.g. 0.7,3"))?;
+    vote.check().map_err(|e| e.to_string())?;
+    Ok(vote)
 }
 
 fn protocol(name: &str) -> Result<Protocol, String> {
@@ -146,6 +160,7 @@ impl ViewArgs {
         }
         options.presence = self.presence.unwrap_or(options.presence);
         options.class_row |= self.class_row;
+        options.cluster_vote = self.cluster_vote.or(options.cluster_vote);
         options.closing |= self.closing;
         options.pad |= self.pad;
         options.pamr = match (self.pamr, options.pamr) {

@@ -29,6 +29,8 @@ struct Settings {
     refinement: Option<String>,
     presence: f32,
     times_class_row: bool,
+    /// Distance and number of patches.
+    cluster_vote: Option<(f64, usize)>,
     closing: bool,
     padded_windows: bool,
     templates: String,
@@ -123,6 +125,7 @@ impl Report {
             min_area: options.area_thd,
             presence: options.presence,
             times_class_row: options.class_row,
+            cluster_vote: options.cluster_vote.map(|vote| (vote.eps, vote.min_samples)),
             closing: options.closing,
             padded_windows: options.pad,
             refinement: options.pamr.as_ref().map(|p| format!("{} x PAMR, dilations {:?}", p.iterations, p.dilations)),
