@@ -2,6 +2,7 @@
 
 use crate::clip::{ClipConfig, PoolPath, PositionRule, Term, VisionConfig, VisionPath};
 use crate::error::{Error, Result};
+use crate::explain::segment::Protocol;
 use crate::explain::views::Views;
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{self, Resize, Surgery};
@@ -79,6 +80,8 @@ pub struct Method {
     pub positions: PositionRule,
     /// Looks at a picture five times, and lets the views' cosines decide together.
     pub views: Option<Views>,
+    /// The harness that it was published with: how it segments the usual data sets.
+    pub protocol: Option<Protocol>,
 }
 
 const DUAL_VALUE_VALUE: VisionPath = VisionPath {
@@ -109,6 +112,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
         views: None,
+        protocol: None,
     };
 
     /// MaskCLIP's idea: the values of the last block, projected, without residual and MLP.
@@ -127,6 +131,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
         views: None,
+        protocol: None,
     };
 
     /// CLIP Surgery with a label set: v-v attention on a second stream in the last 6 blocks, minus what labels share.
@@ -138,6 +143,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
         views: None,
+        protocol: None,
     };
 
     /// CLIP Surgery for one text: minus the empty string.
@@ -149,6 +155,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
         views: None,
+        protocol: None,
     };
 
     /// CLIP Surgery's architecture alone: cosines of the second stream. What it uses for segmentation.
@@ -160,6 +167,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
         views: None,
+        protocol: None,
     };
 
     /// CLIP Surgery with the ResNet's attention pool as its authors mean it: unit values, 8 times sharper, ordinary class row.
@@ -172,6 +180,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bilinear,
         views: None,
+        protocol: None,
     };
 
     /// All presets; programs, tests and benches iterate over it.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::explain::anomaly::ANOCLIP;
 use crate::explain::method::{Maps, Method, Score};
 use crate::explain::views::Views;
-use notation::{ActivationName, Blocks, Knob};
+use notation::{ActivationName, Blocks, Knob, ProtocolName};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -48,6 +48,7 @@ struct Given {
     maps: Option<Maps>,
     positions: Option<PositionRule>,
     views: Option<Knob<Views>>,
+    protocol: Option<Knob<ProtocolName>>,
 }
 
 impl Method {
@@ -91,7 +92,7 @@ impl Method {
 
     /// As text for [`Method::from_toml`], every knob in it: to start from.
     pub fn to_toml(&self) -> String {
-        let Method { name, about, vision, score, maps, positions, views } = self;
+        let Method { name, about, vision, score, maps, positions, views, protocol } = self;
         let VisionPath {
             blocks,
             dual,
@@ -140,6 +141,7 @@ impl Method {
         out.key("maps", maps);
         out.key("positions", positions);
         out.key("views", &Knob::<Views>::of(*views));
+        out.key("protocol", &Knob::<ProtocolName>::of(protocol.map(ProtocolName)));
         out.0
     }
 }
@@ -175,6 +177,7 @@ impl Given {
             maps: self.maps.unwrap_or(base.maps),
             positions: self.positions.unwrap_or(base.positions),
             views: self.views.map_or(base.views, Knob::value),
+            protocol: self.protocol.map_or(base.protocol, |knob| knob.value::<ProtocolName>().map(|p| p.0)),
         }
     }
 }
@@ -277,6 +280,7 @@ mod tests {
         refused("blocks = 1\n\npost_mix = { tau = 1.0, lambda = 2.0, blocks = [7], pairs = [\"qk\"] }", ":3", "between 0 and 1");
         refused("score = { states = { temperature = 0.0 } }", ":1", "temperature");
         refused("views = { upright_share = 1.5, blur = { taps = 11, sigma = 5.0 } }", ":1", "1.5");
+        refused("protocol = \"mine\"", ":1", "sc-clip");
         refused("score = \"max\"", ":1", "max");
         refused("name = \"a/b\"", ":1", "letters");
         refused("blocks = ", ":1", "");

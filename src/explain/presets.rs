@@ -3,6 +3,7 @@
 
 use crate::clip::{Aggregate, LogitMix, Pair, PositionRule, PostMix, Repair, Scale, Term, VisionPath};
 use crate::explain::method::{Maps, Method, Score};
+use crate::explain::segment::Protocol;
 use crate::explain::views::Views;
 use crate::reference::{Activation, Projection};
 use std::borrow::Cow;
@@ -36,6 +37,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::Bicubic,
         views: None,
+        protocol: None,
     };
 
     /// SCLIP: queries with queries plus keys with keys; the two softmaxes are added, not averaged.
@@ -47,6 +49,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::Sclip),
     };
 
     /// GEM: a second stream as CLIP Surgery's, fed by an ensemble of iterated self-self attentions.
@@ -65,6 +68,7 @@ impl Method {
         maps: Maps::Resized,
         positions: PositionRule::BicubicAntialias,
         views: None,
+        protocol: None,
     };
 
     /// ClearCLIP: queries with queries, and nothing of the last block's residual and MLP.
@@ -76,6 +80,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::Clearclip),
     };
 
     /// NACLIP: keys with keys, and a window that draws patches to their neighbours.
@@ -87,6 +92,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::Naclip),
     };
 
     /// CLIPtrase: all three self-similarities added.
@@ -98,6 +104,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: None,
     };
 
     /// ResCLIP on NACLIP: attention of the middle blocks mixed in, and a second pass that knows the names the first one gave.
@@ -115,6 +122,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::Resclip),
     };
 
     /// SC-CLIP: outlying patches mended, patches averaged with their like, the middle blocks' similarity as attention.
@@ -141,6 +149,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::ScClip),
     };
 
     /// ITACLIP's attention: SCLIP's, averaged with that of three middle blocks, without the MLP.
@@ -158,6 +167,7 @@ impl Method {
         maps: Maps::Stretched,
         positions: PositionRule::BicubicShifted,
         views: None,
+        protocol: Some(Protocol::Itaclip),
     };
 
     /// ITACLIP with its image engineering: five views of the picture, so five runs of the tower.

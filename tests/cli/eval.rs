@@ -145,6 +145,87 @@ fn a_public_layout_with_segmentation() {
     let segmentation = &result["segmentation"][0];
     assert_eq!((segmentation["images"].as_u64(), segmentation["iou"].as_object().unwrap().contains_key("thing 8")), (Some(2), true));
     assert!(result["zero_shot"].is_null());
+
+    // Each by the harness that it was published with, SCLIP through windows; MaskCLIP has none.
+    let own = ["eval", "voc", "voc", "--templates", "none", "--classes", "names.txt", "--tasks", "segmentation", "--limit", "1", "--json"];
+    let run = |protocol: &str| -> Value {
+        let more = ["--methods", "sclip,maskclip", "--protocol", protocol, "--out", protocol];
+        serde_json::from_str(&succeed(folder.path(), own.iter().chain(&more))).unwrap()
+    };
+    let (own, surgery) = (run("own"), run("surgery"));
+    assert_ne!(own["segmentation"][0], surgery["segmentation"][0]);
+    assert_eq!(own["segmentation"][1], surgery["segmentation"][1]);
+    assert_eq!(own["segmentation"][0]["method"], "sclip");
+}
+
+/// All numbers below `value`, with where they stand; whole ones counts.
+fn numbers(value: &Value, at: String, out: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, v)| numbers(v, format!("{at}.{key}"), out)),
+        Value::Array(list) => list.iter().enumerate().for_each(|(i, v)| numbers(v, format!("{at}.{i}"), out)),
+        Value::Number(number) => out.push((at, number.as_f64().unwrap())),
+        _ => {}
+    }
+}
+
+#[test]
+fn all_methods_in_one_pass_have_the_numbers_of_separate_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    scenes(folder.path());
+    fs::write(at("mine.toml"), "base = \"gem\"\nblocks = 2").unwrap();
+    let usual = ["eval", "scenes", "scenes", "--limit", "2", "--label-set", "all,present", "--tasks", "maps,multi-label", "--json"];
+    let run = |methods: &str, out: &str| -> Value {
+        let said = succeed(folder.path(), usual.iter().chain(&["--methods", methods, "--out", out]));
+        serde_json::from_str(&said).unwrap()
+    };
+    let together = run("all,surgery@2,mine.toml", "together");
+    let listed = succeed(folder.path(), ["methods", "--json"]);
+    let presets: Value = serde_json::from_str(&listed).unwrap();
+    let methods: Vec<&str> = together["maps"].as_array().unwrap().iter().map(|r| r["method"].as_str().unwrap()).collect();
+    for preset in presets.as_array().unwrap() {
+        assert!(methods.contains(&preset["name"].as_str().unwrap()), "{preset} is not among {methods:?}");
+    }
+    for name in ["surgery", "surgery@2", "clip", "gem", "naclip", "resclip", "itaclip-views", "mine.toml"] {
+        let alone = run(name, &format!("alone-{name}"));
+        for row in alone["maps"].as_array().unwrap() {
+            let same = together["maps"].as_array().unwrap().iter().find(|r| r["method"] == row["method"] && r["group"] == row["group"]);
+            let (mut got, mut want) = (Vec::new(), Vec::new());
+            numbers(same.unwrap_or_else(|| panic!("{name}: no row {}", row["method"])), String::new(), &mut got);
+            numbers(row, String::new(), &mut want);
+            assert_eq!(got.len(), want.len(), "{name}");
+            for ((place, got), (_, want)) in got.iter().zip(&want) {
+                // A pixel at a threshold may fall to either side of it.
+                assert!((got - want).abs() < 2e-3, "{} {place}: {got} and alone {want}", row["method"]);
+            }
+        }
+        let map = |result: &Value| result["multi_label"][0]["map"].as_f64().unwrap();
+        assert!((map(&alone) - map(&together)).abs() < 1e-6, "{name}: the class row");
+    }
+}
+
+#[test]
+fn own_harnesses_and_what_a_model_cannot_run() {
+    let folder = tempfile::tempdir().unwrap();
+    scenes(folder.path());
+    let net = root().join("tests/golden/weights/openai_rn_f16.safetensors");
+    let usual = ["eval", "scenes", "scenes", "--limit", "1", "--tasks", "maps", "--templates", "none", "--model", net.to_str().unwrap()];
+    let out = lancet(folder.path(), usual.iter().chain(&["--methods", "all", "--out", "net"]));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("left out: method gem") && said.contains("ResNet"), "{said}");
+    // What it can run it would; this little model has no tokenizer.
+    assert!(!said.contains("left out: method clip:") && !said.contains("left out: method surgery") && said.contains("tokenizer"), "{said}");
+    // By its own name a method is asked for, and refused.
+    let out = lancet(folder.path(), usual.iter().chain(&["--methods", "gem", "--out", "gem"]));
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("method gem"));
+
+    // Scenes have no published harness, so all segment in CLIP Surgery's way; the result says how it was asked for.
+    let usual = ["eval", "scenes", "scenes", "--limit", "1", "--tasks", "segmentation", "--templates", "none", "--json"];
+    let run = |more: &[&str]| -> Value { serde_json::from_str(&succeed(folder.path(), usual.iter().chain(more))).unwrap() };
+    let own = run(&["--methods", "naclip,maskclip", "--protocol", "own", "--out", "own"]);
+    let surgery = run(&["--methods", "naclip,maskclip", "--out", "surgery"]);
+    assert_eq!((&own["settings"]["protocol"], &surgery["settings"]["protocol"]), (&json!("own"), &json!("surgery")));
+    assert_eq!(own["segmentation"], surgery["segmentation"]);
 }
 
 #[test]
@@ -164,6 +245,9 @@ fn bad_input() {
     refused(&["scenes", "scenes", "--shard", "4/3"], &["4/3", "2/8"]);
     refused(&["scenes", "scenes", "--methods", "clip,grad-cam"], &["grad-cam", "surgery"]);
     refused(&["scenes", "scenes", "--methods", "clip,clip"], &["clip", "twice"]);
+    refused(&["scenes", "scenes", "--methods", "all,clip"], &["clip", "twice"]);
+    refused(&["scenes", "scenes", "--methods", "clip,absent.toml"], &["absent.toml"]);
+    refused(&["scenes", "scenes", "--protocol", "mine"], &["mine", "sclip", "own"]);
     refused(&["scenes", "scenes", "--tasks", "segmentation", "--methods", "surgery"], &["surgery-architecture"]);
     refused(&["scenes", "scenes", "--tasks", "segmentation", "--protocol", "sclip"], &["sclip", "scenes"]);
     refused(&["scenes", "scenes", "--limit", "4", "--tasks", "zero-shot"], &["zero-shot", "none"]);

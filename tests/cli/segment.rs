@@ -143,6 +143,13 @@ fn padding_closing_and_scores_of_the_whole() {
     let (whole, _) = run("whole", &["--class-row"]);
     assert_eq!(whole["times_class_row"], true);
     assert_ne!(areas(&whole), areas(&all)[..LABELS.len()]);
+
+    // Segments take one class each, and none that had no pixel before.
+    let (single, _) = run("single", &["--presence", "0"]);
+    let (voted, _) = run("voted", &["--cluster-vote", "0.5,3"]);
+    assert_eq!(voted["cluster_vote"], serde_json::json!([0.5, 3]));
+    assert_ne!(areas(&voted), areas(&single));
+    assert!(areas(&voted).iter().zip(areas(&single)).all(|(&after, before)| after == 0 || before > 0));
 }
 
 #[test]
@@ -162,6 +169,12 @@ fn bad_input_is_refused() {
     };
     refused(&["segment", "scene.png"], &["no classes"]);
     refused(&["segment", "scene.png", "cat"], &["at least two"]);
+    refused(&["segment", "scene.png", "cat", "dog", "--cluster-vote", "0.7"], &["0.7,3"]);
+    refused(&["segment", "scene.png", "cat", "dog", "--cluster-vote", "0,3"], &["eps 0"]);
+    refused(
+        &["segment", "scene.png", "cat", "dog", "--cluster-vote", "0.7,3", "--short", "96", "--crop", "64"],
+        &["whole image", "window"],
+    );
     refused(&["segment", "scene.png", "cat", "cat"], &["\"cat\"", "twice"]);
     refused(&["segment", "scene.png", "cat", "dog,"], &["dog,"]);
     refused(&["segment", "nowhere.png", "cat", "dog"], &["nowhere.png"]);

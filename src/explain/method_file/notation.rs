@@ -1,6 +1,7 @@
 //! How single values are written: pairs as two letters, `false` for a knob that is off, a scale as a number or a name.
 
 use crate::clip::Scale;
+use crate::explain::segment::Protocol;
 use crate::reference::{Activation, Projection};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -191,17 +192,44 @@ pub(super) struct ActivationName(pub Activation);
 const ACTIVATIONS: [(&str, Activation); 4] =
     [("quick_gelu", Activation::QuickGelu), ("gelu", Activation::Gelu), ("relu", Activation::Relu), ("none", Activation::None)];
 
+/// A harness by its name.
+#[derive(Clone, Copy)]
+pub(super) struct ProtocolName(pub Protocol);
+
+/// What a table of names calls a value.
+fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str {
+    table.iter().find(|entry| entry.1 == *value).map_or("", |entry| entry.0)
+}
+
+/// What a table of names has by a name.
+fn named<'de, T: Copy, D: Deserializer<'de>>(table: &[(&str, T)], what: &str, deserializer: D) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    table.iter().find(|entry| entry.0 == text).map(|entry| entry.1).ok_or_else(|| {
+        let known: Vec<_> = table.iter().map(|entry| entry.0).collect();
+        de::Error::custom(format!("\"{text}\" is no {what}; expected one of {}", known.join(", ")))
+    })
+}
+
 impl Serialize for ActivationName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(ACTIVATIONS.iter().find(|a| a.1 == self.0).map_or("", |a| a.0))
+        serializer.serialize_str(name_of(&ACTIVATIONS, &self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for ActivationName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ActivationName, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        ACTIVATIONS.iter().find(|a| a.0 == text).map(|a| ActivationName(a.1)).ok_or_else(|| {
-            de::Error::custom(format!("\"{text}\" is no activation; expected one of {}", ACTIVATIONS.map(|a| a.0).join(", ")))
-        })
+        named(&ACTIVATIONS, "activation", deserializer).map(ActivationName)
+    }
+}
+
+impl Serialize for ProtocolName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name_of(&Protocol::ALL, &self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for ProtocolName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ProtocolName, D::Error> {
+        named(&Protocol::ALL, "protocol", deserializer).map(ProtocolName)
     }
 }

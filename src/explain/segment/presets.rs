@@ -46,6 +46,8 @@ pub enum Protocol {
     Naclip,
     /// arXiv 2407.12442.
     Clearclip,
+    /// arXiv 2411.15851: NACLIP's without the refinement.
+    Resclip,
     /// arXiv 2411.15869.
     ScClip,
     /// arXiv 2411.12044, without its image engineering and language-model texts.
@@ -54,10 +56,11 @@ pub enum Protocol {
 
 impl Protocol {
     /// All, with the names that the program takes.
-    pub const ALL: [(&str, Protocol); 5] = [
+    pub const ALL: [(&str, Protocol); 6] = [
         ("sclip", Protocol::Sclip),
         ("naclip", Protocol::Naclip),
         ("clearclip", Protocol::Clearclip),
+        ("resclip", Protocol::Resclip),
         ("sc-clip", Protocol::ScClip),
         ("itaclip", Protocol::Itaclip),
     ];
@@ -78,12 +81,14 @@ impl Protocol {
             (Protocol::Sclip, "voc21") => (336, 65.0, 0.1, Some(0.1)),
             (Protocol::Sclip, "context60" | "coco-object") => (336, 50.0, 0.1, None),
             (Protocol::Sclip, "coco-stuff") => (448, 40.0, 0.0, None),
-            (Protocol::Naclip, "voc21" | "context60" | "coco-object") => (336, 40.0, 0.1, None),
-            (Protocol::Sclip | Protocol::Naclip | Protocol::ScClip | Protocol::Itaclip, "cityscapes") => (560, 40.0, 0.0, None),
+            (Protocol::Naclip | Protocol::Resclip, "voc21" | "context60" | "coco-object") => (336, 40.0, 0.1, None),
+            (Protocol::Sclip | Protocol::Naclip | Protocol::Resclip | Protocol::ScClip | Protocol::Itaclip, "cityscapes") => {
+                (560, 40.0, 0.0, None)
+            }
             (Protocol::ScClip, "voc21") => (336, 50.0, 0.15, Some(0.1)),
             (Protocol::ScClip, "context60") => (336, 40.0, 0.15, None),
             (Protocol::ScClip, "coco-object") => (336, 55.0, 0.35, None),
-            (Protocol::Sclip | Protocol::Naclip | Protocol::ScClip, _) => (336, 40.0, 0.0, None),
+            (Protocol::Sclip | Protocol::Naclip | Protocol::Resclip | Protocol::ScClip, _) => (336, 40.0, 0.0, None),
             (Protocol::Clearclip, "voc21") => (448, 50.0, 0.5, None),
             (Protocol::Clearclip, "context60") => (448, 50.0, 0.15, None),
             (Protocol::Clearclip, "coco-object") => (448, 50.0, 0.4, None),
@@ -96,7 +101,7 @@ impl Protocol {
         };
         let short = Short { side, long: 2048 };
         let view = match (self, set) {
-            (Protocol::Naclip, "voc20" | "voc21") => View::Short(short),
+            (Protocol::Naclip | Protocol::Resclip, "voc20" | "voc21") => View::Short(short),
             (Protocol::Clearclip, "cityscapes") => View::Windows { short, crop: 224, stride: 224 },
             (Protocol::Clearclip, _) => View::Windows { short, crop: 448, stride: 224 },
             (Protocol::Itaclip, _) => View::Windows { short, crop: 224, stride: 28 },
@@ -109,13 +114,13 @@ impl Protocol {
             prob_thd: prob,
             area_thd: area,
             pamr,
-            through_input: self == Protocol::Naclip,
+            through_input: matches!(self, Protocol::Naclip | Protocol::Resclip),
             cluster_vote: None,
             closing: self == Protocol::Itaclip,
             pad: self == Protocol::Clearclip,
             class_row: false,
             presence: 0.0,
-            normalised: self == Protocol::Naclip,
+            normalised: matches!(self, Protocol::Naclip | Protocol::Resclip),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::record::{LabelMaps, MultiLabel, Record, RowMaps, ZeroShot};
 use lancet::eval::{Cell, IGNORED, UNLABELLED, argmax_counts, map_counts};
+use lancet::explain::{Maps, stretched};
 use lancet::reference::upsample;
 
 /// Everything about an image that a record is made of.
@@ -15,8 +16,9 @@ pub struct Job {
     pub truth: Vec<u16>,
     /// Objects on it, without the background.
     pub present: Vec<u16>,
-    /// Per method: grid (width, height) and maps of the present classes, `[P, N]`, 0..1. Empty if maps are not asked for.
-    pub maps: Vec<([u32; 2], Vec<f32>)>,
+    /// Per method: grid (width, height), maps of the present classes, `[P, N]`, 0..1, and how they are resized. Empty if maps are
+    /// not asked for.
+    pub maps: Vec<([u32; 2], Vec<f32>, Maps)>,
     pub segmentation: Vec<Vec<Cell>>,
     pub multi_label: Option<MultiLabel>,
     pub zero_shot: Option<ZeroShot>,
@@ -53,8 +55,11 @@ fn maps(job: &Job) -> Vec<RowMaps> {
         let labels = job.present.iter().filter_map(|&class| Some(LabelMaps { class, counts: map_counts(map, &job.truth, class)? }));
         RowMaps { labels: labels.collect(), argmax: None }
     });
-    let methods = job.maps.iter().map(|(grid, maps)| {
-        let large = upsample(maps, job.present.len(), grid.map(|s| s as usize), job.size.map(|s| s as usize));
+    let methods = job.maps.iter().map(|(grid, maps, how)| {
+        let mut large = upsample(maps, job.present.len(), grid.map(|s| s as usize), job.size.map(|s| s as usize));
+        if *how == Maps::Resized {
+            large = large.chunks_exact(job.truth.len()).flat_map(stretched).collect();
+        }
         let each = job.present.iter().zip(large.chunks_exact(job.truth.len()));
         let labels = each.filter_map(|(&class, map)| Some(LabelMaps { class, counts: map_counts(map, &job.truth, class)? }));
         // With one label there is nothing to choose between.
@@ -80,7 +85,7 @@ mod tests {
             size: [3, 2],
             present: present(&truth, Some(0)),
             truth,
-            maps: vec![([3, 2], perfect)],
+            maps: vec![([3, 2], perfect, Maps::Stretched)],
             segmentation: Vec::new(),
             multi_label: None,
             zero_shot: None,

@@ -8,12 +8,14 @@ mod record;
 mod report;
 mod rows;
 mod run;
+mod scorers;
 mod store;
 mod table;
 
-use crate::args::{ModelArgs, SizeArg};
+use crate::args::{METHOD_VALUE, ModelArgs, SizeArg};
 use anyhow::{Result, bail};
 use datasets::Kind;
+use lancet::explain::segment::Protocol;
 use record::Task;
 use rows::LabelSet;
 use std::path::PathBuf;
@@ -53,8 +55,9 @@ struct RunArgs {
     folder: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Methods to compare; NAME@K is a method on the last K blocks
-    #[arg(long, value_delimiter = ',', default_value = "clip,surgery-architecture,surgery")]
+    /// Methods to compare, in one pass of the model; NAME@K is a method on the last K blocks, FILE.toml one of your own, all
+    /// every one of `lancet methods` that the model can run
+    #[arg(long, value_delimiter = ',', value_name = METHOD_VALUE, default_value = "clip,surgery-architecture,surgery")]
     methods: Vec<String>,
     /// Labels that feature surgery sees; two give two rows
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
@@ -70,10 +73,8 @@ struct RunArgs {
     /// Prompt templates: ensemble (85), none, or a file [default: those of the data set, or ensemble]
     #[arg(long, value_name = "ensemble|none|FILE")]
     templates: Option<String>,
-    /// How segmentation looks at images and chooses: surgery (the whole image at the model's size, the best cosine), or a
-    /// published harness with its windows and thresholds for this data set: sclip, naclip, clearclip, sc-clip, itaclip
-    #[arg(long, default_value = "surgery", value_name = "NAME")]
-    protocol: String,
+    #[arg(long, value_name = "NAME", help = protocol_help())]
+    protocol: Option<String>,
     /// Names of the classes, one a line, in place of the built-in ones: title = name, name
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
@@ -95,6 +96,15 @@ struct RunArgs {
     /// Print the result as JSON instead of a table
     #[arg(long)]
     json: bool,
+}
+
+fn protocol_help() -> String {
+    let known = Protocol::ALL.map(|p| p.0).join(", ");
+    format!(
+        "How segmentation looks at images and chooses: surgery (the whole image at the model's size, the best cosine), a published harness \
+         with its windows and thresholds for this data set ({known}), or own: each method by the harness that it was published with, \
+         where there is one [default: surgery; with --methods all: own]"
+    )
 }
 
 /// Runs `lancet eval`.

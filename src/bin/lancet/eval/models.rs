@@ -1,12 +1,13 @@
 //! What looks at images: methods with their labels.
 
 use super::datasets::Dataset;
-use super::rows::{LabelSet, Row, Scorer};
+use super::rows::Row;
+use super::scorers::Scorers;
 use crate::args::embed;
 use crate::progress::Stages;
 use anyhow::Result;
 use lancet::explain::segment::{Classes, SegmentOptions};
-use lancet::{Clip, Labels, Method, Segmenter, Templates};
+use lancet::{Clip, Labels, Segmenter, Templates};
 
 /// What texts become embeddings with.
 pub struct Texts<'a> {
@@ -47,12 +48,8 @@ impl Texts<'_> {
 
 /// Everything that looks at images.
 pub struct Models {
-    /// The rows of the table of maps; then one that gives plain CLIP's class row, if none of them does.
-    pub scorers: Vec<Scorer>,
-    /// How many rows.
-    pub rows: usize,
-    /// Which scorer gives plain CLIP's class row.
-    pub plain: usize,
+    /// The rows of the table of maps.
+    pub scorers: Scorers,
     pub segmenters: Vec<Segmenter>,
 }
 
@@ -61,28 +58,20 @@ impl Models {
         texts: &Texts<'_>,
         dataset: &Dataset,
         rows: &[Row],
-        (segmenting, options): (&[Row], &SegmentOptions),
+        segmenting: &[(Row, SegmentOptions)],
         synonyms: bool,
         stages: &mut Stages,
     ) -> Result<Models> {
         let labels = texts.objects(dataset, synonyms, stages)?;
-        let mut scorers = rows.iter().map(|row| Scorer::new(texts.clip, &labels, row.clone())).collect::<Result<Vec<_>>>()?;
-        let plain = match scorers.iter().position(Scorer::has_plain_class_row) {
-            Some(plain) => plain,
-            None => {
-                let row = Row { name: String::new(), method: Method::CLIP, last: None, set: LabelSet::All };
-                scorers.push(Scorer::new(texts.clip, &labels, row)?);
-                scorers.len() - 1
-            }
-        };
+        let scorers = Scorers::new(texts.clip, &labels, rows)?;
         let mut segmenters = Vec::new();
         if !segmenting.is_empty() {
             let classes = Classes::new(dataset.classes.clone())?;
             let labels = texts.embed(&classes.names(), stages)?;
-            for row in segmenting {
+            for (row, options) in segmenting {
                 segmenters.push(Segmenter::new(texts.clip, classes.clone(), &labels, &row.method, options.clone())?);
             }
         }
-        Ok(Models { scorers, rows: rows.len(), plain, segmenters })
+        Ok(Models { scorers, segmenters })
     }
 }

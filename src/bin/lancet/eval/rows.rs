@@ -3,13 +3,14 @@
 use super::record::Settings;
 use crate::args;
 use anyhow::{Context, Result, bail};
-use lancet::explain::stretched;
-use lancet::reference::{feature_surgery_labels, feature_surgery_reference};
-use lancet::{Clip, Explainer, Image, Labels, Method, Score, Scores};
+use lancet::{Clip, Method, Score};
 use std::borrow::Cow;
 
 /// Maps that know nothing: for comparison.
 pub const BASELINES: [&str; 2] = ["whole image", "all objects"];
+
+/// What stands for every preset.
+pub const ALL: &str = "all";
 
 /// The set of labels for feature surgery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -28,12 +29,19 @@ pub struct Row {
     /// The number of last blocks that was asked for with `@`.
     pub last: Option<u32>,
     pub set: LabelSet,
+    /// Not asked for by its own name, so it may be left out.
+    pub may_miss: bool,
 }
 
 /// Rows for methods and label sets; a method without feature surgery over labels has one row.
 pub fn rows(methods: &[String], sets: &[LabelSet]) -> Result<Vec<Row>> {
+    let presets = Method::ALL.iter().map(|m| (m.name.as_ref(), true));
+    let given = methods.iter().flat_map(|name| match name.as_str() {
+        ALL => presets.clone().collect(),
+        name => vec![(name, false)],
+    });
     let mut rows: Vec<Row> = Vec::new();
-    for name in methods {
+    for (name, may_miss) in given {
         let (method, last) = method(name)?;
         let sets = if matches!(method.score, Score::LabelSet { .. }) { sets } else { &[LabelSet::All] };
         for &set in sets {
@@ -41,10 +49,32 @@ pub fn rows(methods: &[String], sets: &[LabelSet]) -> Result<Vec<Row>> {
             if rows.iter().any(|r| r.name == name) {
                 bail!("method {name} is given twice");
             }
-            rows.push(Row { name, method: method.clone(), last, set });
+            rows.push(Row { name, method: method.clone(), last, set, may_miss });
         }
     }
     Ok(rows)
+}
+
+/// The rows that a model can do; the others are refused, or with [`ALL`] left out and named in `left_out`.
+pub fn possible(rows: Vec<Row>, clip: &Clip, left_out: &mut Vec<String>) -> Result<Vec<Row>> {
+    let layers = clip.config().vision.layers();
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.last.is_some_and(|last| last > layers) {
+            bail!("method {}: the model has {layers} blocks", row.name);
+        }
+        match row.method.check_for(clip.config()) {
+            Ok(()) => kept.push(row),
+            Err(e) if row.may_miss => {
+                let what = e.to_string();
+                if !left_out.contains(&what) {
+                    left_out.push(what);
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(kept)
 }
 
 /// A preset or a file, or `NAME@K`: the same on the last K blocks.
@@ -58,86 +88,6 @@ fn method(name: &str) -> Result<(Method, Option<u32>)> {
     method.name = Cow::Owned(format!("{}@{}", method.name, method.vision.blocks));
     method.check()?;
     Ok((method, blocks))
-}
-
-/// A row that runs.
-pub struct Scorer {
-    row: Row,
-    explainer: Explainer,
-    classes: usize,
-}
-
-impl Scorer {
-    pub fn new(clip: &Clip, labels: &Labels, row: Row) -> Result<Scorer> {
-        let classes = labels.names().len();
-        let layers = clip.config().vision.layers();
-        if row.last.is_some_and(|last| last > layers) {
-            bail!("method {}: the model has {layers} blocks", row.name);
-        }
-        let explainer = match row.set {
-            LabelSet::All => Explainer::new(clip, labels, &row.method)?,
-            // Cosines of everything and of the empty text; what surgery takes out is computed from those per image.
-            LabelSet::Present => {
-                let names = labels.names().iter().cloned().chain([String::new()]).collect();
-                let rows = [labels.embeddings(), labels.empty()].concat();
-                let with_empty = Labels::new(names, rows, labels.empty().to_vec(), labels.width())?;
-                Explainer::new(clip, &with_empty, &Method { score: Score::Cosine, ..row.method.clone() })?
-            }
-        };
-        if let Some(notice) = explainer.notice() {
-            eprintln!("note: {notice}");
-        }
-        Ok(Scorer { row, explainer, classes })
-    }
-
-    /// The class row of this method is plain CLIP's.
-    pub fn has_plain_class_row(&self) -> bool {
-        let vision = &self.row.method.vision;
-        *vision == Method::CLIP.vision || vision.ordinary_class_row
-    }
-
-    /// Scores of a batch.
-    pub fn score(&mut self, images: &[Image<'_>], size: [u32; 2]) -> Result<Scores> {
-        Ok(pollster::block_on(self.explainer.score(images, size))?)
-    }
-
-    /// Cosines of an image's class row with all classes, `[L]`.
-    pub fn class_cosines<'a>(&self, scores: &'a Scores, image: usize) -> &'a [f32] {
-        &scores.class_cosines[image * scores.labels..][..self.classes]
-    }
-
-    /// Maps of the present classes of an image, `[P, N]`, each 0..1.
-    pub fn maps(&self, scores: &Scores, image: usize, present: &[u16]) -> Vec<f32> {
-        match (self.row.set, self.row.method.score) {
-            (LabelSet::Present, Score::LabelSet { sharpness, weight_minuend }) => {
-                let maps = self.present_surgery(scores, image, present, sharpness, weight_minuend);
-                maps.iter().flat_map(|map| stretched(map)).collect()
-            }
-            _ => present.iter().flat_map(|&class| stretched(scores.map(image, usize::from(class)))).collect(),
-        }
-    }
-
-    /// Feature surgery over the present classes alone; of one class the empty text is taken out, as [`Explainer`] does.
-    fn present_surgery(&self, scores: &Scores, image: usize, present: &[u16], sharpness: f32, weight_minuend: bool) -> Vec<Vec<f32>> {
-        let class_row = self.class_cosines(scores, image);
-        let columns: Vec<&[f32]> = present.iter().map(|&c| scores.map(image, usize::from(c))).collect();
-        let empty = scores.map(image, self.classes);
-        let n = scores.cells();
-        let labels = present.len();
-        let table = match labels {
-            1 => {
-                let pairs: Vec<f32> = columns[0].iter().zip(empty).flat_map(|(&c, &e)| [c, e]).collect();
-                feature_surgery_reference(&pairs, n, 1)
-            }
-            _ => {
-                let class_row = present.iter().map(|&c| class_row[usize::from(c)]);
-                let patches = (0..n).flat_map(|i| columns.iter().map(move |column| column[i]));
-                let table: Vec<f32> = class_row.chain(patches).collect();
-                feature_surgery_labels(&table, 1, labels, sharpness, weight_minuend).split_off(labels)
-            }
-        };
-        (0..labels).map(|l| table.iter().skip(l).step_by(labels).copied().collect()).collect()
-    }
 }
 
 /// Names of all rows, for the settings.
@@ -164,5 +114,14 @@ mod tests {
             assert!(method(bad).is_err(), "{bad}");
         }
         assert!(super::rows(&["clip".into(), "clip".into()], &[LabelSet::All]).unwrap_err().to_string().contains("twice"));
+    }
+
+    #[test]
+    fn all_is_every_preset_and_may_have_more_beside_it() {
+        let given = ["all", "surgery@4"].map(String::from);
+        let rows = rows(&given, &[LabelSet::All]).unwrap();
+        assert_eq!(rows.len(), Method::ALL.len() + 1);
+        assert!(rows.iter().all(|row| row.may_miss == row.last.is_none()));
+        assert!(super::rows(&["all".into(), "gem".into()], &[LabelSet::All]).unwrap_err().to_string().contains("gem is given twice"));
     }
 }

@@ -7,7 +7,8 @@ use super::merge::{print, stage};
 use super::models::{Models, Texts};
 use super::record::{MultiLabel, Record, Settings, Task, ZeroShot};
 use super::report::Results;
-use super::rows::{LabelSet, Row, names, rows};
+use super::rows::{ALL, LabelSet, Row, names, possible, rows};
+use super::scorers::class_cosines;
 use super::store::{FORMAT, Header, Shard, Store};
 use crate::args;
 use crate::model::{Loaded, load};
@@ -18,7 +19,7 @@ use indicatif::ProgressBar;
 use lancet::clip::decode::Decoded;
 use lancet::eval::{confusion_cells, rank};
 use lancet::explain::segment::{Classes, Protocol, SegmentOptions, View};
-use lancet::{Clip, Image, Score, Scores, Templates};
+use lancet::{Clip, Image, Score, Templates};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -32,6 +33,7 @@ pub fn run(args: &RunArgs, kind: Kind, folder: &Path) -> Result<()> {
     let tasks = tasks(args, kind, &dataset)?;
     let rows = if tasks.contains(&Task::Maps) { rows(&args.methods, &args.label_set)? } else { Vec::new() };
     let segmenting = if tasks.contains(&Task::Segmentation) { segmenting(&args.methods)? } else { Vec::new() };
+    let protocol = Choice::of(args, kind)?;
 
     let mut stages = Stages::new(args.model.quiet);
     stages.begin("load", format!("loading {}", args.model.model));
@@ -41,12 +43,19 @@ pub fn run(args: &RunArgs, kind: Kind, folder: &Path) -> Result<()> {
         (None, Some(own)) => own.clone(),
         (None, None) => Templates::ensemble(),
     };
-    let options = protocol(args, kind, &loaded.clip)?;
+    let mut left_out = Vec::new();
+    let rows = possible(rows, &loaded.clip, &mut left_out)?;
+    let segmenting = possible(segmenting, &loaded.clip, &mut left_out)?;
+    if !args.model.quiet {
+        left_out.iter().for_each(|what| eprintln!("left out: {what}"));
+    }
+    let with_options = |row: Row| Ok((row.clone(), protocol.options(args, kind, &loaded.clip, &row)?));
+    let segmenting = segmenting.into_iter().map(with_options).collect::<Result<Vec<_>>>()?;
     let header = Header {
         lancet_eval: FORMAT,
         shard: args.shard,
         adapter: loaded.engine.caps().adapter.clone(),
-        settings: settings(args, kind, &dataset, tasks, &rows, &segmenting, &options, &loaded, &templates)?,
+        settings: settings(args, kind, &dataset, tasks, &rows, &segmenting, protocol, &loaded, &templates)?,
     };
     let (store, done) = Store::open(&args.out, &header)?;
     let mut have = vec![false; dataset.items.len()];
@@ -58,7 +67,7 @@ pub fn run(args: &RunArgs, kind: Kind, folder: &Path) -> Result<()> {
             eprintln!("going on: {} images are done, {} to do", records.len(), todo.len());
         }
         let texts = Texts { clip: &loaded.clip, templates: &templates, cache: !args.no_cache };
-        let models = Models::new(&texts, &dataset, &rows, (&segmenting, &options), args.synonyms, &mut stages)?;
+        let models = Models::new(&texts, &dataset, &rows, &segmenting, args.synonyms, &mut stages)?;
         stages.begin("order", "reading image sizes");
         let todo = by_size(&dataset, todo)?;
         stages.begin("measure", "measuring");
@@ -144,18 +153,51 @@ fn segmenting(methods: &[String]) -> Result<Vec<Row>> {
 }
 
 /// How to segment.
-fn protocol(args: &RunArgs, kind: Kind, clip: &Clip) -> Result<SegmentOptions> {
-    if args.protocol == "surgery" {
-        return Ok(SegmentOptions { view: View::Whole(args.size.fixed(clip)?), ..SegmentOptions::new(clip.config()) });
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    /// The whole image at the model's size.
+    Surgery,
+    /// Every method as it was published, where it was.
+    Own,
+    /// A published harness for all.
+    Harness(&'static str, Protocol),
+}
+
+impl Choice {
+    fn of(args: &RunArgs, kind: Kind) -> Result<Choice> {
+        let every = args.methods.iter().any(|method| method == ALL);
+        match args.protocol.as_deref() {
+            None if every => Ok(Choice::Own),
+            None | Some("surgery") => Ok(Choice::Surgery),
+            Some("own") => Ok(Choice::Own),
+            Some(name) => {
+                let Some(&(name, protocol)) = Protocol::ALL.iter().find(|p| p.0 == name) else {
+                    let known: Vec<&str> = Protocol::ALL.iter().map(|p| p.0).collect();
+                    bail!("protocol \"{name}\": unknown; expected surgery, own or one of {}", known.join(", "));
+                };
+                kind.class_list().with_context(|| format!("protocol {name} has no settings for {}; leave --protocol out", kind.name()))?;
+                Ok(Choice::Harness(name, protocol))
+            }
+        }
     }
-    let Some((_, protocol)) = Protocol::ALL.iter().find(|p| p.0 == args.protocol) else {
-        let known: Vec<&str> = Protocol::ALL.iter().map(|p| p.0).collect();
-        bail!("protocol \"{}\": unknown; expected surgery or one of {}", args.protocol, known.join(", "));
-    };
-    let set = kind
-        .class_list()
-        .with_context(|| format!("protocol {} has no settings for {}; leave --protocol out", args.protocol, kind.name()))?;
-    Ok(protocol.options(set)?)
+
+    fn name(self) -> &'static str {
+        match self {
+            Choice::Surgery => "surgery",
+            Choice::Own => "own",
+            Choice::Harness(name, _) => name,
+        }
+    }
+
+    fn options(self, args: &RunArgs, kind: Kind, clip: &Clip, row: &Row) -> Result<SegmentOptions> {
+        let surgery = || Ok(SegmentOptions { view: View::Whole(args.size.fixed(clip)?), ..SegmentOptions::new(clip.config()) });
+        match (self, row.method.protocol, kind.class_list()) {
+            (Choice::Harness(_, protocol), _, Some(set)) => Ok(protocol.options(set)?),
+            // What it published no settings for, it looks at as CLIP Surgery does.
+            (Choice::Own, Some(protocol), Some(set)) => protocol.options(set).or_else(|_| surgery()),
+            _ => surgery(),
+        }
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that results depend on")]
@@ -165,8 +207,8 @@ fn settings(
     dataset: &Dataset,
     tasks: Vec<Task>,
     rows: &[Row],
-    segmenting: &[Row],
-    protocol: &SegmentOptions,
+    segmenting: &[(Row, SegmentOptions)],
+    protocol: Choice,
     loaded: &Loaded,
     templates: &Templates,
 ) -> Result<Settings> {
@@ -181,7 +223,7 @@ fn settings(
     let weights = loaded.clip.weights();
     let tensors = &mut weights.names().flat_map(|name| [name.as_bytes(), weights.raw(name).unwrap_or_default()]);
     let texts = format!("{:?} {:?} {}", dataset.classes, templates.list(), args.model.truncate);
-    let methods = format!("{rows:?} {segmenting:?} {:?}", (!segmenting.is_empty()).then_some(protocol));
+    let methods = format!("{rows:?} {segmenting:?}");
     let config = format!("{:?}", loaded.clip.config());
     Ok(Settings {
         lancet: env!("CARGO_PKG_VERSION").into(),
@@ -199,8 +241,8 @@ fn settings(
         batch: args.batch as usize,
         tasks,
         rows: names(rows),
-        segmenters: segmenting.iter().map(|r| r.name.clone()).collect(),
-        protocol: (!segmenting.is_empty()).then(|| args.protocol.clone()),
+        segmenters: segmenting.iter().map(|(row, _)| row.name.clone()).collect(),
+        protocol: (!segmenting.is_empty()).then(|| protocol.name().to_owned()),
         methods_hash: hash(&mut [methods.as_bytes()].into_iter()),
     })
 }
@@ -317,26 +359,26 @@ impl Runner<'_> {
         }
         let asked = |task: Task| self.settings.tasks.contains(&task);
         let class_row = asked(if single { Task::ZeroShot } else { Task::MultiLabel });
+        let rows = !single && self.models.scorers.len() > 0;
+        if !rows && !class_row {
+            return Ok(());
+        }
+        let (scorers, size) = (&mut self.models.scorers, self.settings.size);
+        let names = || items.iter().map(|(_, i)| i.id.as_str()).collect::<Vec<_>>().join(", ");
+        let scores = if rows { scorers.score(&images, size) } else { scorers.score_plain(&images, size) }.with_context(names)?;
+        let plain = scorers.plain(&scores)?;
         // Labels are the classes without the background, which is class 0.
         let shift = u16::from(self.dataset.background.is_some());
-        for (at, scorer) in self.models.scorers.iter_mut().enumerate() {
-            let (row, plain) = (at < self.models.rows && !single, at == self.models.plain && class_row);
-            if !row && !plain {
-                continue;
+        for (b, job) in jobs.iter_mut().enumerate() {
+            let labels: Vec<u16> = job.present.iter().map(|c| c - shift).collect();
+            if rows && !labels.is_empty() {
+                job.maps = scorers.maps(&scores, b, &labels);
             }
-            let names = || items.iter().map(|(_, i)| i.id.as_str()).collect::<Vec<_>>().join(", ");
-            let scores: Scores = scorer.score(&images, self.settings.size).with_context(names)?;
-            for (b, job) in jobs.iter_mut().enumerate() {
-                let labels: Vec<u16> = job.present.iter().map(|c| c - shift).collect();
-                if row && !labels.is_empty() {
-                    job.maps.push((scores.grid, scorer.maps(&scores, b, &labels)));
-                }
-                if plain {
-                    let cosines = scorer.class_cosines(&scores, b);
-                    match items[b].1.truth {
-                        Truth::Single(class) => job.zero_shot = Some(ZeroShot { class, rank: rank(cosines, usize::from(class)) }),
-                        _ => job.multi_label = Some(MultiLabel { present: labels, cosines: cosines.to_vec() }),
-                    }
+            if class_row {
+                let cosines = class_cosines(plain, b);
+                match items[b].1.truth {
+                    Truth::Single(class) => job.zero_shot = Some(ZeroShot { class, rank: rank(cosines, usize::from(class)) }),
+                    _ => job.multi_label = Some(MultiLabel { present: labels, cosines: cosines.to_vec() }),
                 }
             }
         }

@@ -85,8 +85,7 @@ pub struct ViewArgs {
     /// From one window to the next, pixels [default: half a window]
     #[arg(long, value_name = "N", help_heading = "View", requires = "crop")]
     stride: Option<u32>,
-    /// All settings of a published harness for the data set of --classes
-    #[arg(long, value_name = "sclip|naclip|clearclip|sc-clip|itaclip", value_parser = protocol, help_heading = "View")]
+    #[arg(long, value_name = "NAME", value_parser = protocol, help_heading = "View", help = protocol_help())]
     protocol: Option<Protocol>,
     /// What scores are multiplied by before the softmax over names [default: 40]
     #[arg(long, value_name = "X", help_heading = "Choice")]
@@ -126,6 +125,10 @@ fn cluster_vote(text: &str) -> Result<ClusterVote, String> {
     let vote = parse().ok_or_else(|| format!("\"{text}\": expected a distance and a number of patches, e.g. 0.7,3"))?;
     vote.check().map_err(|e| e.to_string())?;
     Ok(vote)
+}
+
+fn protocol_help() -> String {
+    format!("All settings of a published harness for the data set of --classes: {}", Protocol::ALL.map(|p| p.0).join(", "))
 }
 
 fn protocol(name: &str) -> Result<Protocol, String> {
