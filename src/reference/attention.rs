@@ -12,6 +12,10 @@
 //! The values are V in either case, and scale is `size^-0.5` in CLIP. Rows of `qkv` are `[q | k | v]`, and head h owns
 //! columns `h * size .. (h+1) * size` of each third, as of the output.
 
+mod sum;
+
+pub use sum::{SumTerm, attention_sum};
+
 use super::attention_scores::{MASKED, attention_scores};
 use super::matmul::dot;
 use super::softmax::softmax;

@@ -112,11 +112,23 @@ macro_rules! of_the_full_folder {
     };
 }
 
+#[test]
+fn features_of_methods() {
+    println!("{} cases of other methods hold", methods::features(&Golden::open()).unwrap());
+}
+
+#[test]
+fn windows_of_attention_and_pairs_of_a_first_pass() {
+    same_entity::published(&Golden::open()).unwrap();
+}
+
+#[test]
+fn outliers_and_their_repair() {
+    dense::outliers_and_repair(&Golden::open()).unwrap();
+}
+
 of_the_full_folder! {
-    features_of_methods: methods::features;
     refinement_and_choice_of_classes: segmentation::published;
-    windows_of_attention_and_pairs_of_a_first_pass: same_entity::published;
-    outliers_and_their_repair: dense::outliers_and_repair;
     clusters_of_patches_and_their_votes: clusters::published;
     views_of_a_picture_and_closing: image_views::published;
     refined_scores: refinements::published;

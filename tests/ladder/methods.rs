@@ -7,6 +7,8 @@ use lancet::explain::Method;
 use lancet::reference::Projection::{self, Key, Query, Value};
 use lancet::weights::Weights;
 
+/// Weights rounded to halves: 2^-11 of each, through eight blocks. The closest mistake (another epsilon and activation) is 8e-3 away.
+const HALF_WEIGHTS: Tolerance = Tolerance { rel_l2: 1.5e-3, max_abs: 2e-2 };
 /// The path tested twice, once through a matrix of its own.
 const TWO_PASSES: Tolerance = Tolerance { rel_l2: 2e-5, max_abs: 2e-4 };
 
@@ -117,29 +119,46 @@ pub fn pixels(inputs: &Weights, size: &str) -> (Vec<u32>, Vec<f32>) {
     }
 }
 
-pub fn load(golden: &Golden, model: &str) -> Clip {
-    let file = if model == "m8" { "weights/openai_vit_f32.safetensors" } else { "weights/openai_vit12_f16.safetensors" };
+/// A golden model; where the f32 file of the ViT is not there, its weights as halves. `None`: not in this folder.
+fn find(golden: &Golden, model: &str) -> Option<(Clip, Tolerance)> {
+    let files = match model {
+        "m8" => [("weights/openai_vit_f32.safetensors", STAGE), ("weights/openai_vit_f16.safetensors", HALF_WEIGHTS)],
+        _ => [("weights/openai_vit12_f16.safetensors", STAGE); 2],
+    };
+    let (file, limit) = files.into_iter().find(|(file, _)| golden.path(file).is_file())?;
     let weights = Weights::open(golden.path(file)).unwrap();
     let precision = lancet::clip::Precision::F32;
-    Clip::load(engine(), &weights, LoadOptions { precision, ..Default::default() }).unwrap()
+    Some((Clip::load(engine(), &weights, LoadOptions { precision, ..Default::default() }).unwrap(), limit))
+}
+
+/// A golden model of the full folder.
+pub fn load(golden: &Golden, model: &str) -> Clip {
+    find(golden, model).unwrap_or_else(|| panic!("no model {model} in the golden folder")).0
 }
 
 /// The 16 texts that the feedback of two passes is about.
 pub fn texts(inputs: &Weights, clip: &Clip) -> Labels {
     let width = clip.config().embed as usize;
-    let rows = floats(inputs, "ensemble.features");
+    // Only two passes ask what the labels are, and the committed part has none of them.
+    let rows = match inputs.shape("ensemble.features") {
+        Some(_) => floats(inputs, "ensemble.features"),
+        None => (0..2 * width).map(|i| if i % width == i / width { 1.0 } else { 0.0 }).collect(),
+    };
     Labels::new((0..rows.len() / width).map(|i| i.to_string()).collect(), rows, vec![0.0; width], width).unwrap()
 }
 
 pub fn features(golden: &Golden) -> Result<usize, String> {
     let (expected, inputs) = (golden.expected("methods"), golden.expected("vit"));
-    let models = ["m8", "m12"].map(|model| load(golden, model));
-    let mut failures = Vec::new();
-    let cases = cases();
-    for (name, method) in &cases {
-        let clip = &models[usize::from(name.starts_with("m12"))];
+    let models = ["m8", "m12"].map(|model| find(golden, model));
+    let (mut failures, mut compared) = (Vec::new(), 0);
+    for (name, method) in &cases() {
+        let Some((clip, limit)) = &models[usize::from(name.starts_with("m12"))] else { continue };
         let size = name.split('.').nth(1).unwrap();
         let tensor = if name.ends_with("_cells") { name.clone() } else { format!("{name}.features") };
+        if expected.shape(&tensor).is_none() && !Golden::is_full() {
+            continue;
+        }
+        compared += 1;
         let (shape, pixels) = pixels(&inputs, size);
         let stages = inspect(clip, &texts(&inputs, clip), method, &upload(&shape, &pixels)).map_err(|e| format!("{name}: {e}"))?;
         // The last pass's.
@@ -149,8 +168,10 @@ pub fn features(golden: &Golden) -> Result<usize, String> {
         let width = clip.config().embed as usize;
         let got = &got[got.len() - got.len().min(want.len())..];
         assert!(got.len() == want.len() && want.len() % width == 0, "{tensor}: {} values, expected {}", got.len(), want.len());
-        let limit = if method.vision.logit_mix.is_some() { TWO_PASSES } else { STAGE };
+        let limit = if method.vision.logit_mix.is_some() { TWO_PASSES } else { *limit };
         failures.extend(compare(&tensor, got, &want, limit).err());
     }
-    if failures.is_empty() { Ok(cases.len()) } else { Err(failures.join("\n")) }
+    // The committed part has 11 of 62.
+    assert!(compared >= 11 && (compared >= 60 || !Golden::is_full()), "{compared} cases compared");
+    if failures.is_empty() { Ok(compared) } else { Err(failures.join("\n")) }
 }

@@ -1,9 +1,9 @@
 //! Weighted sums of attentions over the same values, as the methods after CLIP Surgery use them (SCLIP, arXiv 2312.01597;
 //! NACLIP, arXiv 2404.08181): several similarities, each with a softmax of its own, P and Q possibly of another block than V.
 
-use super::attention::{Heads, Segment};
-use super::matmul::dot;
-use super::softmax::softmax;
+use super::{Heads, Segment};
+use crate::reference::matmul::dot;
+use crate::reference::softmax::softmax;
 
 /// One softmax of the sum.
 #[derive(Clone, Copy, Debug)]
