@@ -11,7 +11,7 @@ mod truth;
 use crate::args::{LabelArgs, ModelArgs, SizeArg};
 use crate::model::load;
 use crate::names;
-use crate::output::{OutDir, png_opaque, png_page};
+use crate::output::{OutDir, file_label, png_opaque, png_page};
 use crate::progress::Stages;
 use anyhow::{Context, Result};
 use choose::Chosen;
@@ -154,7 +154,7 @@ fn write_maps(
     for ((method, scores), report) in found.iter().zip(reports) {
         let labels: Vec<String> = report.labels.iter().map(|l| l.label.clone()).collect();
         for ((label, part), said) in (0..).zip(names::of_labels(&labels)).zip(&mut report.labels) {
-            let name = format!("{stem}.{}.{part}.png", method.name);
+            let name = format!("{stem}.{}.{part}.png", file_label(&method.name));
             let overlay = drawing.overlay(method.maps, scores, label);
             out.stage(&name, |w| png_opaque(w, &overlay, drawing.size()))?;
             said.overlay = Some(name);
