@@ -178,3 +178,39 @@ impl Method {
         ..Method::ITACLIP
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each row of a method's attention sums up to, from the data alone.
+    fn row_sum(path: &VisionPath) -> f32 {
+        let own: f32 = path.terms.iter().map(|term| term.weight).sum();
+        match &path.post_mix {
+            Some(PostMix { tau, lambda, pairs, .. }) => tau * ((1.0 - lambda) * own + lambda * pairs.len() as f32),
+            None => own,
+        }
+    }
+
+    /// Sums other than 1 weigh against the output projection's bias: nobody may normalise them.
+    #[test]
+    fn rows_of_attention_sum_up_as_published() {
+        let sclip_base = VisionPath { post_mix: Method::RESCLIP.vision.post_mix, ..Method::SCLIP.vision };
+        let table = [
+            (Method::SURGERY.vision, 1.0),
+            (Method::SCLIP.vision, 2.0),
+            (Method::GEM.vision, 1.0),
+            (Method::CLEAR_CLIP.vision, 1.0),
+            (Method::NACLIP.vision, 1.0),
+            (Method::CLIPTRASE.vision, 3.0),
+            (Method::RESCLIP.vision, 2.0),
+            // (1 - lambda) 2 tau + lambda tau
+            (sclip_base, 0.7 * 2.0 * 2.0 + 0.3 * 2.0),
+            (Method::SC_CLIP.vision, 1.0),
+            (Method::ITACLIP.vision, 2.0),
+        ];
+        for (path, want) in table {
+            assert!((row_sum(&path) - want).abs() < 1e-6, "{} instead of {want}: {:?}", row_sum(&path), path.terms);
+        }
+    }
+}

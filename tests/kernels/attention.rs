@@ -2,6 +2,7 @@
 
 use crate::common::{Output, Random, Tolerance, run, sum_of, upload};
 use crate::{ACTS, Case, ROWS};
+use lancet::gpu::PlanBuilder;
 use lancet::ops::{self, AttentionArgs, AttentionSum, Bias, Tiles, WeightedPair};
 use lancet::reference::{self, Heads, Projection, Segment};
 use lancet::shape::DType;
@@ -88,6 +89,7 @@ pub fn attention(case: &Case) {
     unit_values(case);
     sums(case);
     capped(case);
+    limits(case);
     // Scores far from zero: later keys outweigh all before, and most probabilities vanish.
     check(case, &Run { lengths: &[257], spread: 12.0, ..base }, STEEP_ATTENTION);
     check(case, &Run { lengths: &[257], spread: 12.0, paths: &[QK, VV], ..base }, STEEP_ATTENTION);
@@ -239,6 +241,35 @@ fn sums(case: &Case) {
                 case.close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
             }
         }
+    }
+}
+
+/// Directions compared by a growing scale see themselves alone, the identity; values of one give the sum of the weights.
+fn limits(case: &Case) {
+    let (tokens, heads, width) = (77u32, Heads { heads: 2, size: 64 }, 128u32);
+    let qkv = Random::new(31).floats((tokens * 3 * width) as usize, 2.0, DType::F32);
+    let tensor = upload(case.rig, &[tokens, 3 * width], DType::F32, &qkv);
+    let ones = upload(case.rig, &[tokens, width], DType::F32, &vec![1.0; (tokens * width) as usize]);
+    let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens).expect("tiles");
+    let sum = |b: &mut PlanBuilder, values: lancet::gpu::Value, value_column, scale, terms: &[WeightedPair]| {
+        let qkv = b.import(&tensor);
+        let source = ops::unit_heads(b, "unit", qkv, 64, None)?;
+        let args = AttentionSum { source, terms, values, value_column, tiles: &tiles, heads, scale, cap: None, bias: None, base: None };
+        ops::attention_sum(b, "y", args)
+    };
+    let of = |columns, weight| WeightedPair { columns, weight };
+    let got = run(case.rig, |b| {
+        let values = b.import(&tensor);
+        sum(b, values, 2, 1e4, &[of((2, 2), 1.0)])
+    });
+    let values: Vec<f32> = qkv.chunks(3 * width as usize).flat_map(|row| row[2 * width as usize..].to_vec()).collect();
+    case.close("unit values by a large scale", &got, &values, ATTENTION);
+    for (terms, want) in [(&[of((0, 0), 1.0), of((1, 1), 1.0)][..], 2.0), (&[of((2, 2), 0.25)], 0.25)] {
+        let got = run(case.rig, |b| {
+            let ones = b.import(&ones);
+            sum(b, ones, 0, 0.5, terms)
+        });
+        case.close(&format!("values of one by {terms:?}"), &got, &vec![want; (tokens * width) as usize], ATTENTION);
     }
 }
 
