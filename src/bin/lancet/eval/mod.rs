@@ -4,6 +4,7 @@ pub mod datasets;
 mod measure;
 mod merge;
 mod models;
+mod protocol;
 mod record;
 mod report;
 mod rows;

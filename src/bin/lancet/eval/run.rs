@@ -5,9 +5,10 @@ use super::datasets::{Dataset, Item, Kind, Truth};
 use super::measure::{Job, present, record};
 use super::merge::{print, stage};
 use super::models::{Models, Texts};
+use super::protocol::Choice;
 use super::record::{MultiLabel, Record, Settings, Task, ZeroShot};
 use super::report::Results;
-use super::rows::{ALL, LabelSet, Row, names, possible, rows};
+use super::rows::{LabelSet, Row, names, possible, rows};
 use super::scorers::class_cosines;
 use super::store::{FORMAT, Header, Shard, Store};
 use crate::args;
@@ -18,8 +19,8 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use lancet::clip::decode::Decoded;
 use lancet::eval::{confusion_cells, rank};
-use lancet::explain::segment::{Classes, Protocol, SegmentOptions, View};
-use lancet::{Clip, Image, Score, Templates};
+use lancet::explain::segment::{Classes, SegmentOptions};
+use lancet::{Image, Score, Templates};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -150,54 +151,6 @@ fn segmenting(methods: &[String]) -> Result<Vec<Row>> {
         bail!("no method to segment with: feature surgery over labels is for maps; add surgery-architecture to --methods");
     }
     Ok(methods)
-}
-
-/// How to segment.
-#[derive(Clone, Copy, Debug)]
-enum Choice {
-    /// The whole image at the model's size.
-    Surgery,
-    /// Every method as it was published, where it was.
-    Own,
-    /// A published harness for all.
-    Harness(&'static str, Protocol),
-}
-
-impl Choice {
-    fn of(args: &RunArgs, kind: Kind) -> Result<Choice> {
-        let every = args.methods.iter().any(|method| method == ALL);
-        match args.protocol.as_deref() {
-            None if every => Ok(Choice::Own),
-            None | Some("surgery") => Ok(Choice::Surgery),
-            Some("own") => Ok(Choice::Own),
-            Some(name) => {
-                let Some(&(name, protocol)) = Protocol::ALL.iter().find(|p| p.0 == name) else {
-                    let known: Vec<&str> = Protocol::ALL.iter().map(|p| p.0).collect();
-                    bail!("protocol \"{name}\": unknown; expected surgery, own or one of {}", known.join(", "));
-                };
-                kind.class_list().with_context(|| format!("protocol {name} has no settings for {}; leave --protocol out", kind.name()))?;
-                Ok(Choice::Harness(name, protocol))
-            }
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Choice::Surgery => "surgery",
-            Choice::Own => "own",
-            Choice::Harness(name, _) => name,
-        }
-    }
-
-    fn options(self, args: &RunArgs, kind: Kind, clip: &Clip, row: &Row) -> Result<SegmentOptions> {
-        let surgery = || Ok(SegmentOptions { view: View::Whole(args.size.fixed(clip)?), ..SegmentOptions::new(clip.config()) });
-        match (self, row.method.protocol, kind.class_list()) {
-            (Choice::Harness(_, protocol), _, Some(set)) => Ok(protocol.options(set)?),
-            // What it published no settings for, it looks at as CLIP Surgery does.
-            (Choice::Own, Some(protocol), Some(set)) => protocol.options(set).or_else(|_| surgery()),
-            _ => surgery(),
-        }
-    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that results depend on")]
