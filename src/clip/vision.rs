@@ -16,15 +16,15 @@ use std::sync::{Mutex, PoisonError};
 /// Weights of the vision tower on the GPU.
 #[derive(Debug)]
 pub(crate) enum VisionTower {
-    Transformer(Transformer),
-    ResNet(ResNet),
+    Transformer(Box<Transformer>),
+    ResNet(Box<ResNet>),
 }
 
 impl VisionTower {
     pub fn load(loader: &Loader<'_>, config: &ClipConfig) -> Result<VisionTower> {
         Ok(match config.vision {
-            VisionConfig::Transformer(tower) => VisionTower::Transformer(Transformer::load(loader, config, tower)?),
-            VisionConfig::ResNet(tower) => VisionTower::ResNet(ResNet::load(loader, config, tower)?),
+            VisionConfig::Transformer(tower) => VisionTower::Transformer(Box::new(Transformer::load(loader, config, tower)?)),
+            VisionConfig::ResNet(tower) => VisionTower::ResNet(Box::new(ResNet::load(loader, config, tower)?)),
         })
     }
 

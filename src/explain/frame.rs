@@ -43,6 +43,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// `size` and `model_size` are (width, height); pictures come from `seats` buffers.
+    #[expect(clippy::too_many_arguments, reason = "what a picture's plans depend on")]
     pub fn new(
         gpu: &Arc<Gpu>,
         config: &ClipConfig,

@@ -64,7 +64,6 @@ pub fn stitch(b: &mut PlanBuilder, name: &str, scores: Value, grid: [u32; 2], wi
                 before_y: windows.before[1] as u32,
                 padded_width: padded(0),
                 padded_height: padded(1),
-                ..Default::default()
             },
             args: &[Arg::Value(scores), Arg::Tensor(&starts), Arg::Value(y)],
             workgroups,
@@ -254,17 +253,7 @@ pub fn segment(
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: segment_kernel::Params {
-                total,
-                pixels,
-                plane,
-                skip,
-                count,
-                first,
-                scale,
-                normalised: winner.normalised.into(),
-                ..Default::default()
-            },
+            params: segment_kernel::Params { total, pixels, plane, skip, count, first, scale, normalised: winner.normalised.into() },
             args: &[
                 Arg::Value(logits),
                 Arg::Tensor(rules),

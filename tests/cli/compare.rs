@@ -156,6 +156,19 @@ fn what_does_not_run_here_is_named() {
 }
 
 #[test]
+fn a_method_of_ones_own_stands_beside_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine.toml"), "base = \"naclip\"\ngaussian = 2.0\n").unwrap();
+    fs::write(folder.path().join("same.toml"), "base = \"naclip\"\n").unwrap();
+    let report = compared(folder.path(), &["house", "tree", "--methods", "naclip,mine.toml,same.toml", "--runs", "0"]);
+    assert_eq!(find(&report, "naclip")["labels"], find(&report, "same")["labels"]);
+    assert_ne!(find(&report, "naclip")["labels"], find(&report, "mine")["labels"]);
+    let twice = ["compare", scene().to_str().unwrap(), "house", "tree", "--methods", "mine.toml,./mine.toml"].map(String::from);
+    let out = lancet(folder.path(), twice);
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("mine is there twice"));
+}
+
+#[test]
 fn the_list_names_every_method() {
     let folder = tempfile::tempdir().unwrap();
     let said = succeed(folder.path(), ["compare", "--list"]);
@@ -172,7 +185,7 @@ fn the_list_names_every_method() {
 fn bad_choices() {
     let expect = |arguments: &[&str], words: &[&str]| refused(nothing, &[&["compare", "scene.png"], arguments].concat(), words);
     expect(&["house", "--methods", "clip,grad-cam"], &["grad-cam", "expected one of", "surgery"]);
-    expect(&["house", "--methods", "clip,clip"], &["clip is given twice"]);
+    expect(&["house", "--methods", "clip,clip"], &["clip is there twice"]);
     expect(&["house", "--methods", "clip,"], &["a name is empty"]);
     expect(&["house", "--methods", "all,clip"], &["give it alone"]);
     expect(&["house", "tree", "--methods", "clip,anoclip"], &["anoclip", "lancet anomaly"]);

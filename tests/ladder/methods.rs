@@ -167,7 +167,7 @@ pub fn features(golden: &Golden) -> Result<usize, String> {
         // Some originals drop the class row.
         let width = clip.config().embed as usize;
         let got = &got[got.len() - got.len().min(want.len())..];
-        assert!(got.len() == want.len() && want.len() % width == 0, "{tensor}: {} values, expected {}", got.len(), want.len());
+        assert!(got.len() == want.len() && want.len().is_multiple_of(width), "{tensor}: {} values, expected {}", got.len(), want.len());
         let limit = if method.vision.logit_mix.is_some() { TWO_PASSES } else { *limit };
         failures.extend(compare(&tensor, got, &want, limit).err());
     }

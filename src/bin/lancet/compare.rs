@@ -32,7 +32,7 @@ use times::Times;
 /// threshold that suits it best; mSC is the mean over labels of the map's mean on the label minus its mean elsewhere.
 ///
 /// Examples: lancet compare photo.jpg "dog" "bench" "sky" --methods clip,maskclip,surgery;
-/// lancet compare scene.png house tree --truth masks/ --json;
+/// lancet compare scene.png house tree --methods naclip,mine.toml --truth masks/ --json;
 /// lancet compare --list
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,8 +42,9 @@ pub struct Args {
     /// What to look for
     #[arg(value_name = "LABEL")]
     names: Vec<String>,
-    /// Methods separated by commas, in the order of their rows; all: those that run on this model
-    #[arg(long, default_value = "all", value_name = "NAME,NAME|all")]
+    /// Methods separated by commas, in the order of their rows, by name or as TOML files of your own (see `lancet methods`); all:
+    /// the presets that run on this model
+    #[arg(long, default_value = "all", value_name = "NAME,FILE.toml|all")]
     methods: String,
     /// Say what methods there are, one a line
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Which methods are compared, and which cannot be.
 
+use crate::args;
 use anyhow::{Result, bail};
 use lancet::clip::{ClipConfig, SourceKind};
 use lancet::explain::{ANOCLIP, Comparison};
@@ -50,7 +51,7 @@ pub fn list(json: bool) -> Result<()> {
 }
 
 impl Chosen {
-    /// From names separated by commas, or `all`.
+    /// From names and TOML files separated by commas, or `all`.
     pub fn parse(text: &str) -> Result<Chosen> {
         let names: Vec<&str> = text.split(',').map(str::trim).collect();
         if names == ["all"] {
@@ -58,13 +59,16 @@ impl Chosen {
         }
         let mut methods: Vec<Method> = Vec::new();
         for name in names {
-            match name {
+            let method = match name {
                 "" => bail!("--methods \"{text}\": a name is empty; expected names separated by commas, or all"),
-                "all" => bail!("--methods \"{text}\": all already names every method; give it alone"),
-                _ if methods.iter().any(|m| m.name == name) => bail!("--methods: {name} is given twice; name it once"),
-                _ if name == ANOCLIP.name => methods.push(ANOCLIP),
-                _ => methods.push(crate::args::method(name)?),
+                "all" => bail!("--methods \"{text}\": all already names every preset; give it alone"),
+                _ if name == ANOCLIP.name => ANOCLIP,
+                _ => args::method(name)?,
+            };
+            if methods.iter().any(|m| m.name == method.name) {
+                bail!("--methods \"{text}\": {} is there twice; name it once, or give your own another name", method.name);
             }
+            methods.push(method);
         }
         Ok(Chosen { methods, left_out: Vec::new(), all: false })
     }

@@ -3,7 +3,7 @@
 use image::{RgbaImage, imageops};
 use lancet::Scores;
 use lancet::explain::{Maps, stretched};
-use lancet::reference::{mean_filter, overlay_texture, upsample_aligned};
+use lancet::reference::{mean_filter, overlay_texture, stretch_pixels, upsample_aligned};
 
 /// The image that maps are drawn over.
 #[derive(Debug)]
@@ -13,18 +13,18 @@ pub struct Drawing<'a> {
     size: [u32; 2],
 }
 
-/// A label's map of the first image at `size` (width, height), `[H, W]`: stretched, before or behind the resizing, or smoothed, as the method has it.
+/// A label's map of the first image at `size` (width, height), `[H, W]`: as the method has it.
 pub fn map(rule: Maps, scores: &Scores, label: usize, size: [u32; 2]) -> Vec<f32> {
     let grid = scores.grid.map(|side| side as usize);
+    let to = size.map(|side| side as usize);
     let patches = scores.map(0, label);
     let cells = match rule {
         Maps::Stretched => stretched(patches),
-        Maps::Resized => patches.to_vec(),
+        Maps::Resized => stretch_pixels(patches, 1, grid, to),
         // The definition drops a class row in front.
         Maps::Smoothed => mean_filter(&std::iter::once(0.0).chain(patches.iter().copied()).collect::<Vec<_>>(), 1, grid),
     };
-    let map = upsample_aligned(&cells, 1, grid, size.map(|side| side as usize), rule.align());
-    if rule == Maps::Resized { stretched(&map) } else { map }
+    upsample_aligned(&cells, 1, grid, to, rule.align())
 }
 
 impl<'a> Drawing<'a> {
@@ -77,9 +77,9 @@ mod tests {
         let scores =
             Scores { images: 1, labels: 1, grid: [3, 1], class_cosines: vec![0.0], class_scores: vec![0.0], patches: vec![0.2, 0.2, 0.5] };
         assert_eq!(map(Maps::Stretched, &scores, 0, [3, 1]), [0.0, 0.0, 1.0]);
-        // Between the outer pixels' centres lies less than between the cells'.
-        let resized = map(Maps::Resized, &scores, 0, [2, 1]);
-        assert!(resized[0] == 0.0 && resized[1] == 1.0, "{resized:?}");
+        // Two pixels lie between the cells: what is stretched is what they show.
+        let pixels = map(Maps::Resized, &scores, 0, [2, 1]);
+        assert!(pixels[0] == 0.0 && (pixels[1] - 1.0).abs() < 1e-6, "{pixels:?}");
         let smooth = map(Maps::Smoothed, &scores, 0, [3, 1]);
         assert!(smooth.iter().zip([0.2, 0.3, 0.4]).all(|(a, b)| (a - b).abs() < 1e-6), "{smooth:?}");
     }
