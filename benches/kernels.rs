@@ -189,6 +189,30 @@ mod attention {
         attention(bencher, m, &[QK], DType::F32);
     }
 
+    /// ViT-B/16 by every kernel that the device runs, one path.
+    #[divan::bench(args = ops::attention_kernels(engine().caps()).map(|k| k.name))]
+    fn one_path_by(bencher: Bencher, name: &str) {
+        by(bencher, name, &[QK]);
+    }
+
+    /// The same with two paths.
+    #[divan::bench(args = ops::attention_kernels(engine().caps()).map(|k| k.name))]
+    fn two_paths_by(bencher: Bencher, name: &str) {
+        by(bencher, name, &[QK, VV]);
+    }
+
+    fn by(bencher: Bencher<'_, '_>, name: &str, paths: &[(Projection, Projection)]) {
+        let m = B16;
+        let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
+        let tiles = Tiles::equal(engine().gpu(), 1, m.tokens).expect("tiles");
+        let kernel = ops::attention_kernels(engine().caps()).find(|k| k.name == name).expect("a kernel of the list");
+        time(bencher, |b| {
+            let qkv = b.import(&qkv);
+            let args = AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, cap: None, causal: false, paths };
+            ops::attention_by(b, "attention", args, kernel)
+        });
+    }
+
     #[divan::bench(args = MODELS)]
     fn two_paths(bencher: Bencher, m: Model) {
         attention(bencher, m, &[QK, VV], DType::F32);

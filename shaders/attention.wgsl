@@ -30,71 +30,14 @@
 // first row, then its own rows, for an ancestor of a later row is one or the other. Four keys are two vectors:
 // their rows, their ends; keys up to a multiple of eight are filled in, with end 0.
 //
+// include: common/attention_operands.wgsl
 // include: common/act_{f32,f16}.wgsl
 // include: common/tile.wgsl
 
-struct Params {
-    head4: u32,      // dh / 4
-    width4: u32,     // C / 4
-    scale: f32,
-    causal: u32,
-    a_query: u32,    // 0 query, 1 key, 2 value, 3 unit value: what plays P and Q in path A
-    a_key: u32,
-    b_query: u32,
-    b_key: u32,
-    rows: u32,       // T
-    paths: u32,      // 1 or 2
-    stride4: u32,    // row length of qkv / 4: 3 C / 4, or C with unit values
-    value_at4: u32,      // first column of V in `values` / 4
-    value_stride4: u32,  // row length of `values` / 4
-    weight_a: f32,       // SUM
-    weight_b: f32,
-    based: u32,          // SUM: 1 adds `base`
-    bias_rows: u32,      // BIAS: rows of it per sequence, 0 if all share one
-    bias_stride4: u32,   // BIAS: its row length / 4
-    cap: f32,            // CAP
-}
-
-override TRIE = 0u;   // 0 sequences, 1 a trie
-override SUM = 0u;
-override BIAS = 0u;
-override CAP = 0u;
-
-const MASKED = -1.0e30;
 const STRIDE = 17u;   // vectors per row of scores; 16 would put a column of them into one memory bank
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<Act4>;
-@group(0) @binding(2) var<storage, read> values: array<Act4>;
-@group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> base: array<Act4>;
-@group(0) @binding(6) var<storage, read_write> out: array<Act4>;
 
 var<workgroup> score: array<vec4<f32>, 544>;   // [32 queries, 64 keys and 4 unused], then probabilities
 var<workgroup> fade: array<f32, 32>;           // rescaling of what was accumulated before this step
-
-fn load(at: u32) -> vec4<f32> {
-    return widen_act(qkv[at]);
-}
-
-fn load_value(at: u32) -> vec4<f32> {
-    return widen_act(values[at]);
-}
-
-// Scores of four neighbouring keys, key / 4 of them, from their dot products; bias_row is the query's.
-fn scores_of(products: vec4<f32>, bias_row: u32, quad: u32) -> vec4<f32> {
-    var s = products * params.scale;
-    if (CAP != 0u) {
-        // Some drivers' tanh is not a number beyond 44; at 15 it is 1 in f32.
-        s = params.cap * tanh(clamp(s / params.cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
-    }
-    if (BIAS != 0u) {
-        // The second four of eight keys may lie behind the row; they are masked.
-        s += bias[bias_row * params.bias_stride4 + min(quad, params.bias_stride4 - 1u)];
-    }
-    return s;
-}
 
 // Eight neighbouring keys.
 struct Keys {
@@ -103,14 +46,6 @@ struct Keys {
     rows1: vec4<u32>,
     ends0: vec4<u32>,    // of a trie
     ends1: vec4<u32>,
-}
-
-// The rows of four keys; those beyond the last are the last once more.
-fn key_rows(start: u32, len: u32, list: u32, key: u32) -> vec4<u32> {
-    if (TRIE != 0u) {
-        return tiles[list + key / 2u];
-    }
-    return vec4<u32>(start) + min(vec4<u32>(key) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(len - 1u));
 }
 
 fn eight_keys(start: u32, len: u32, list: u32, key: u32) -> Keys {
@@ -128,33 +63,8 @@ fn keep(row: u32, query: u32, len: u32, bias0: u32, keys: Keys, p0: vec4<f32>, p
     let bias_row = bias0 + min(query, len - 1u);
     let s0 = scores_of(p0, bias_row, keys.first / 4u);
     let s1 = scores_of(p1, bias_row, keys.first / 4u + 1u);
-    if (TRIE != 0u) {
-        let hidden0 = (keys.rows0 > vec4<u32>(query)) | (keys.ends0 <= vec4<u32>(query));
-        let hidden1 = (keys.rows1 > vec4<u32>(query)) | (keys.ends1 <= vec4<u32>(query));
-        score[at] = select(s0, vec4<f32>(MASKED), hidden0);
-        score[at + 1u] = select(s1, vec4<f32>(MASKED), hidden1);
-    } else {
-        let last = vec4<u32>(last_key(query, len));
-        let places = vec4<u32>(keys.first) + vec4<u32>(0u, 1u, 2u, 3u);
-        score[at] = select(s0, vec4<f32>(MASKED), places > last);
-        score[at + 1u] = select(s1, vec4<f32>(MASKED), places + 4u > last);
-    }
-}
-
-// The last key of its sequence that a query sees.
-fn last_key(query: u32, len: u32) -> u32 {
-    return select(len - 1u, min(query, len - 1u), params.causal != 0u);
-}
-
-fn store(first: u32, query: u32, len: u32, column: u32, v: vec4<f32>) {
-    if (query < len && column < params.head4) {
-        let at = first + query * params.width4 + column;
-        if (SUM != 0u && params.based != 0u) {
-            out[at] = narrow_act(widen_act(base[at]) + v);
-        } else {
-            out[at] = narrow_act(v);
-        }
-    }
+    score[at] = select(s0, vec4<f32>(MASKED), hidden_from(query, len, keys.first, keys.rows0, keys.ends0));
+    score[at + 1u] = select(s1, vec4<f32>(MASKED), hidden_from(query, len, keys.first + 4u, keys.rows1, keys.ends1));
 }
 
 @compute @workgroup_size(32)

@@ -69,9 +69,8 @@ impl Rule {
         let &[act, weight, m, n, k, name, slices] = words.as_slice() else {
             return Err(format!("{} words, expected 7: acts weights m n k kernel slices", words.len()));
         };
-        // Where an op has one kernel there is nothing to choose.
-        let choices = |family: &str| kernels::ALL.iter().filter(|k| k.family == family).count();
-        let kernel = kernels::ALL.iter().find(|k| k.name == name && choices(k.family) > 1);
+        // Rules are of products.
+        let kernel = kernels::ALL.iter().find(|k| k.name == name && k.family == kernels::matmul::KERNEL.name);
         let Some(kernel) = kernel else { return Err(format!("kernel \"{name}\", which is none that this version chooses from")) };
         let count = slices.parse().ok().filter(|s| (1..=MOST_SLICES).contains(s));
         Ok(Rule {

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::attention as kernel;
-use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::kernels::{attention as kernel, attention_subgroup_32x4 as subgroup_kernel};
+use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
 use crate::ops::expect_act;
 use crate::ops::tiles::Tiles;
 use crate::reference::{Heads, Projection};
@@ -13,6 +14,21 @@ use crate::shape::DType;
 const PART: u32 = 64;
 /// Largest head size, as in the WGSL.
 const MAX_HEAD: usize = 128;
+
+/// The kernels of attention; all do the same work by the same lists of it. The first runs on every device.
+static VARIANTS: [&Kernel; 2] = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+
+/// Those that a device can run.
+pub fn attention_kernels(caps: &Caps) -> impl Iterator<Item = &'static Kernel> {
+    VARIANTS.into_iter().filter(|k| k.need.is_none_or(|need| need.met(caps)))
+}
+
+/// The kernel of a device. A CPU driver pays for a load as for many multiply-adds and has room for wide tiles: there the one
+/// that loads least. A GPU's registers would not hold them.
+fn choose(caps: &Caps) -> &'static Kernel {
+    let last = if caps.device_type == wgpu::DeviceType::Cpu { attention_kernels(caps).last() } else { None };
+    last.unwrap_or(&kernel::KERNEL)
+}
 
 /// Operands of [`attention`].
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +54,15 @@ pub struct AttentionArgs<'a> {
 /// # Errors
 /// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two, or two over a trie.
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
+    let kernel = choose(&b.gpu().caps);
+    attention_by(b, name, args, kernel)
+}
+
+/// As [`attention`], by one of [`attention_kernels`].
+///
+/// # Errors
+/// As [`attention`], or a kernel that the device cannot run.
+pub fn attention_by(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>, by: &'static Kernel) -> Result<Value> {
     const OP: &str = "attention";
     let AttentionArgs { qkv, tiles, heads, scale, cap, causal, paths } = args;
     let width = check_heads(OP, qkv, heads, paths)?;
@@ -50,7 +75,12 @@ pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Re
         ..columns(OP, paths.iter().map(|p| (p.0 as u32, p.1 as u32)))?
     };
     let out = b.value(&[paths.len() as u32 * tiles.rows, width], qkv.dtype())?;
-    push(b, name, Work { tiles, heads, source: qkv, values: qkv, bias: None, base: None, out, sum: false, capped: cap.is_some() }, params)?;
+    push(
+        b,
+        name,
+        Work { by, tiles, heads, source: qkv, values: qkv, bias: None, base: None, out, sum: false, capped: cap.is_some() },
+        params,
+    )?;
     Ok(out)
 }
 
@@ -103,6 +133,15 @@ pub struct AttentionSum<'a> {
 /// # Errors
 /// As [`attention`]; columns that are not there, a bias too small for the sequences.
 pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) -> Result<Value> {
+    let kernel = choose(&b.gpu().caps);
+    attention_sum_by(b, name, args, kernel)
+}
+
+/// As [`attention_sum`], by one of [`attention_kernels`].
+///
+/// # Errors
+/// As [`attention_sum`], or a kernel that the device cannot run.
+pub fn attention_sum_by(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>, by: &'static Kernel) -> Result<Value> {
     const OP: &str = "attention_sum";
     let AttentionSum { source, terms, values, value_column, tiles, heads, scale, cap, bias, base } = args;
     let width = check_size(OP, heads)?;
@@ -147,7 +186,7 @@ pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) ->
         ..columns(OP, terms.iter().map(|t| t.columns))?
     };
     let out = b.value(&[tiles.rows, width], source.dtype())?;
-    push(b, name, Work { tiles, heads, source, values, bias, base, out, sum: true, capped: cap.is_some() }, params)?;
+    push(b, name, Work { by, tiles, heads, source, values, bias, base, out, sum: true, capped: cap.is_some() }, params)?;
     Ok(out)
 }
 
@@ -172,6 +211,7 @@ fn columns(op: &'static str, mut paths: impl ExactSizeIterator<Item = (u32, u32)
 
 /// What a dispatch of the kernel reads and fills.
 struct Work<'a> {
+    by: &'static Kernel,
     tiles: &'a Tiles,
     heads: Heads,
     source: Value,
@@ -186,6 +226,9 @@ struct Work<'a> {
 /// Pushes the step; `params` have columns, weights and scale already.
 fn push(b: &mut PlanBuilder, name: &str, w: Work<'_>, params: kernel::Params) -> Result<()> {
     const OP: &str = "attention";
+    if !attention_kernels(&b.gpu().caps).any(|k| k == w.by) {
+        return Err(Error::shape(OP, "kernel", "one that this device runs", format!("{} ({:?})", w.by.name, w.by.need)));
+    }
     let (tiles, heads) = (w.tiles, w.heads);
     let width = (heads.heads * heads.size) as u32;
     if w.source.shape().rows() != tiles.rows {
@@ -205,7 +248,7 @@ fn push(b: &mut PlanBuilder, name: &str, w: Work<'_>, params: kernel::Params) ->
     b.dispatch(
         name,
         Dispatch {
-            kernel: &kernel::KERNEL,
+            kernel: w.by,
             act: w.source.dtype(),
             weight: DType::F32,
             constants: &[("TRIE", tiles.trie.into()), ("SUM", w.sum.into()), ("BIAS", w.bias.is_some().into()), ("CAP", w.capped.into())],
@@ -247,4 +290,17 @@ fn check_size(op: &'static str, heads: Heads) -> Result<u32> {
         return Err(Error::shape(op, "head size", format!("a multiple of 4 up to {MAX_HEAD}"), heads.size));
     }
     Ok((heads.heads * heads.size) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::kernel::kernels;
+
+    #[test]
+    fn the_list_is_the_family() {
+        let family: Vec<_> = kernels::ALL.iter().filter(|k| k.family == kernel::KERNEL.name).map(|k| k.name).collect();
+        assert_eq!(VARIANTS.map(|k| k.name).as_slice(), family);
+        assert_eq!(VARIANTS[0].need, None, "what runs where nothing else does");
+    }
 }

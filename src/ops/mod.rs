@@ -21,7 +21,9 @@ mod trie;
 mod views;
 
 pub use affinity::{affinity_bias, affinity_weights, aggregate, gram, row_mean};
-pub use attention::{AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_sum};
+pub use attention::{
+    AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_by, attention_kernels, attention_sum, attention_sum_by,
+};
 pub use attention_maps::{attention_scores, softmax, unit_values};
 pub use ceiling::{Ceilings, copy_ceiling, fma_ceiling};
 pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_texture};

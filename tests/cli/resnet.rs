@@ -67,7 +67,7 @@ fn profile_counts_the_work_of_each_step() {
         let want = 2.0 * f64::from(1 + grid) * 256.0 * 768.0 / 1e9;
         assert!((gflops - want).abs() < 1e-6 * want, "{method}: {gflops} GFLOP, expected {want}");
         assert_eq!(steps.iter().any(|s| s["kernel"] == "unit_values"), method == "surgery-resnet-intended");
-        assert_eq!(steps.iter().any(|s| s["kernel"] == "attention"), method != "maskclip");
+        assert_eq!(steps.iter().any(|s| s["kernel"].as_str().unwrap().starts_with("attention")), method != "maskclip");
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::common::{Output, Random, Tolerance, run, sum_of, upload};
 use crate::{ACTS, Case, ROWS};
 use lancet::gpu::PlanBuilder;
+use lancet::gpu::kernel::Kernel;
 use lancet::ops::{self, AttentionArgs, AttentionSum, Bias, Tiles, WeightedPair};
 use lancet::reference::{self, Heads, Projection, Segment};
 use lancet::shape::DType;
@@ -22,6 +23,16 @@ const STEEP_ATTENTION: Tolerance = Tolerance { absolute: 2e-4, relative: 2e-4 };
 
 /// Directions stored as halves: 2^-11 of each component, so up to that of a score of 0.5 and of its probability.
 const UNIT_HALVES: Tolerance = Tolerance { absolute: 5e-4, relative: 5e-4 };
+
+/// Every kernel of the family that the device runs.
+fn every(case: &Case) -> Vec<&'static Kernel> {
+    ops::attention_kernels(case.rig.engine.caps()).collect()
+}
+
+/// The case of one kernel of the family.
+fn by(case: &Case, kernel: &Kernel) -> Case {
+    Case { rig: case.rig, kernel: kernel.name }
+}
 
 /// One set of sequences under one attention.
 struct Run<'a> {
@@ -47,16 +58,19 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
     let scale = (r.heads.size as f32).sqrt().recip();
     let tensor = upload(case.rig, &[tokens, 3 * width], r.act, &qkv);
     let tiles = Tiles::new(case.rig.engine.gpu(), &segments, tokens).expect("tiles");
-    let got = run(case.rig, |b| {
-        let qkv = b.import(&tensor);
-        ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths })
-    });
     let want: Vec<f32> = r.paths.iter().flat_map(|&path| reference::attention(&qkv, &segments, r.heads, scale, r.causal, path)).collect();
     let what = format!(
         "sequences {:?}, {} heads of {}, causal {}, paths {:?}, {}",
         r.lengths, r.heads.heads, r.heads.size, r.causal, r.paths, r.act
     );
-    case.close(&what, &got, &want, tolerance);
+    for kernel in every(case) {
+        let got = run(case.rig, |b| {
+            let qkv = b.import(&tensor);
+            let args = AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths };
+            ops::attention_by(b, "y", args, kernel)
+        });
+        by(case, kernel).close(&what, &got, &want, tolerance);
+    }
 }
 
 pub fn attention(case: &Case) {
@@ -120,12 +134,15 @@ fn trie(case: &Case) {
         let scale = (size as f32).sqrt().recip();
         let tensor = upload(case.rig, &[rows, 3 * width], act, &qkv);
         let tiles = Tiles::trie(case.rig.engine.gpu(), ends).expect("tiles");
-        let got = run(case.rig, |b| {
-            let qkv = b.import(&tensor);
-            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] })
-        });
         let want = reference::attention_trie(&qkv, ends, heads, scale, QK);
-        case.close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
+        for kernel in every(case) {
+            let got = run(case.rig, |b| {
+                let qkv = b.import(&tensor);
+                let args = AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] };
+                ops::attention_by(b, "y", args, kernel)
+            });
+            by(case, kernel).close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
+        }
     };
     // One branch is a sequence under a causal mask; more than 64 keys, and a tile whose rows see none of the first 64.
     for rows in [1, 7, 50, 77, 197] {
@@ -152,15 +169,18 @@ fn unit_values(case: &Case) {
     for act in ACTS {
         let qkv = Random::new(3).floats((tokens * 3 * width) as usize, 2.0, act);
         let tensor = upload(case.rig, &[tokens, 3 * width], act, &qkv);
-        let got = run(case.rig, |b| {
-            let qkv = b.import(&tensor);
-            let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
-            let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens)?;
-            ops::attention(b, "y", AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, cap: None, causal: false, paths: &[QK, unit] })
-        });
         let want: Vec<f32> =
             [QK, unit].iter().flat_map(|&path| reference::attention(&qkv, &segments(&[tokens]), heads, 0.5, false, path)).collect();
-        case.close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+        for kernel in every(case) {
+            let got = run(case.rig, |b| {
+                let qkv = b.import(&tensor);
+                let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
+                let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens)?;
+                let args = AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, cap: None, causal: false, paths: &[QK, unit] };
+                ops::attention_by(b, "y", args, kernel)
+            });
+            by(case, kernel).close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+        }
     }
 }
 
@@ -199,20 +219,6 @@ fn sums(case: &Case) {
                 (&[term((1, 1), 2.0)], 0.0, 2, false),
             ];
             for (terms, scale, kind, based) in table {
-                let got = run(case.rig, |b| {
-                    let [source, values, base] = [0, 1, 2].map(|i| b.import(&tensors[i]));
-                    let bias = match kind {
-                        0 => None,
-                        1 => Some(Bias::Shared(&biases[0])),
-                        _ => Some(Bias::Each(b.import(&biases[1]))),
-                    };
-                    let base = based.then_some(base);
-                    ops::attention_sum(
-                        b,
-                        "y",
-                        AttentionSum { source, terms, values, value_column: 1, tiles: &tiles, heads, scale, cap: None, bias, base },
-                    )
-                });
                 let bias = [None, Some((&shared[..], stride)), Some((&each[..], stride))][kind];
                 let columns = |i: usize| values.chunks(2 * width).flat_map(|row| row[i * width..][..width].to_vec()).collect::<Vec<_>>();
                 let mut segments = segments(&vec![tokens; images as usize]);
@@ -238,7 +244,24 @@ fn sums(case: &Case) {
                 if based {
                     want.iter_mut().zip(&base).for_each(|(w, b)| *w += b);
                 }
-                case.close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
+                for kernel in every(case) {
+                    let got = run(case.rig, |b| {
+                        let [source, values, base] = [0, 1, 2].map(|i| b.import(&tensors[i]));
+                        let bias = match kind {
+                            0 => None,
+                            1 => Some(Bias::Shared(&biases[0])),
+                            _ => Some(Bias::Each(b.import(&biases[1]))),
+                        };
+                        let base = based.then_some(base);
+                        ops::attention_sum_by(
+                            b,
+                            "y",
+                            AttentionSum { source, terms, values, value_column: 1, tiles: &tiles, heads, scale, cap: None, bias, base },
+                            kernel,
+                        )
+                    });
+                    by(case, kernel).close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
+                }
             }
         }
     }
@@ -281,15 +304,17 @@ fn capped(case: &Case) {
             let qkv = Random::new(u64::from(tokens)).floats((tokens * 96) as usize, spread, DType::F32);
             let (tensor, segments) = (upload(case.rig, &[tokens, 96], DType::F32, &qkv), segments(&[tokens]));
             let tiles = Tiles::new(case.rig.engine.gpu(), &segments, tokens).expect("tiles");
-            let got = run(case.rig, |b| {
-                let args = AttentionArgs { qkv: b.import(&tensor), tiles: &tiles, heads, scale: 0.25, cap: Some(cap), causal, paths };
-                ops::attention(b, "y", args)
-            });
             let one = |&path: &_| reference::attention_capped(&qkv, &segments, heads, 0.25, Some(cap), causal, path);
             let want: Vec<f32> = paths.iter().flat_map(one).collect();
             // Values of up to `spread` are averaged.
             let tolerance = Tolerance { absolute: ATTENTION.absolute * f64::from(spread).max(1.0), ..ATTENTION };
-            case.close(&format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}"), &got, &want, tolerance);
+            for kernel in every(case) {
+                let got = run(case.rig, |b| {
+                    let args = AttentionArgs { qkv: b.import(&tensor), tiles: &tiles, heads, scale: 0.25, cap: Some(cap), causal, paths };
+                    ops::attention_by(b, "y", args, kernel)
+                });
+                by(case, kernel).close(&format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}"), &got, &want, tolerance);
+            }
         }
     }
 }
