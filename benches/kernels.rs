@@ -698,6 +698,25 @@ fn logit_bias(bencher: Bencher, m: Model) {
 }
 
 #[divan::bench(args = MODELS)]
+fn window_bias(bencher: Bencher, m: Model) {
+    let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
+    let window = tensor(&[m.tokens, m.tokens.next_multiple_of(4)], DType::F32);
+    time(bencher, |b| {
+        let qkv = b.import(&qkv);
+        ops::window_bias(
+            b,
+            "window_bias",
+            qkv,
+            (0, 1),
+            Heads { heads: m.heads, size: m.width as usize / m.heads },
+            m.tokens,
+            &window,
+            0.125,
+        )
+    });
+}
+
+#[divan::bench(args = MODELS)]
 fn merge_views(bencher: Bencher, m: Model) {
     let side = INPUT / m.patch;
     let scores = tensor(&[ops::VIEWS * m.tokens, LABELS], DType::F32);

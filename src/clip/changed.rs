@@ -3,7 +3,7 @@
 use crate::clip::path::{Aggregate, LogitMix, Pair, PostMix, Repair, Term, VisionPath};
 use crate::clip::terms::Piece;
 use crate::clip::vit::{Run, Transformer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{PlanBuilder, Value};
 use crate::ops::{self, Bias, Related};
 use crate::reference::{Addend, Pair as Compared};
@@ -113,6 +113,13 @@ impl Transformer {
                 Pair::Projections(..) => {
                     let own = block.own_piece(b, term, x, run.tokens, &run.tiles)?;
                     Piece { bias, scale: own.scale * softened, ..own }
+                }
+                Pair::Neighbourhood(p, q) => {
+                    let Some(window) = &window else { return Err(Error::Input { what: "a neighbourhood needs a gaussian window".into() }) };
+                    let scale = block.term_scale(term);
+                    let columns = (p as u32, q as u32);
+                    let bias = ops::window_bias(b, "window_bias", qkv, columns, block.heads, run.tokens, window, scale)?;
+                    Piece { source: qkv, columns: (0, 0), weight: term.weight, scale: 0.0, bias: Some(Bias::Each(bias)) }
                 }
                 Pair::Similarity { block, sharpness } => {
                     let alike = self.alike(b, run, block, outliers)?;

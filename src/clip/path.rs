@@ -66,6 +66,9 @@ pub struct Term {
 pub enum Pair {
     /// Projections of the block's own tokens.
     Projections(Projection, Projection),
+    /// Nothing: patches see each other by place alone, by the `gaussian` window as large as the scores of these projections would be
+    /// (the neighbourhood-only mode of NACLIP's code).
+    Neighbourhood(Projection, Projection),
     /// The cosines of the patches behind an earlier block, minus their mean, times `sharpness`; below the mean a patch is
     /// not seen at all. Needs `patches_only` (SC-CLIP, arXiv 2411.15869).
     Similarity {
@@ -225,7 +228,7 @@ impl VisionPath {
     fn earlier_blocks(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         let similar = self.terms.iter().filter_map(|t| match t.pair {
             Pair::Similarity { block, .. } => Some(("terms", block)),
-            Pair::Projections(..) => None,
+            Pair::Projections(..) | Pair::Neighbourhood(..) => None,
         });
         let aggregated = self.aggregate.iter().map(|a| ("aggregate", a.block));
         let fused = self.fuse.iter().flatten().map(|&block| ("fuse", block));
@@ -260,6 +263,11 @@ impl VisionPath {
             );
         }
         for term in self.terms.iter() {
+            if matches!(term.pair, Pair::Neighbourhood(..)) && (self.gaussian.is_none() || self.patches_only || self.logit_mix.is_some()) {
+                return wrong(
+                    "a neighbourhood term is the gaussian window of all tokens alone: set gaussian, and neither patches_only nor logit_mix",
+                );
+            }
             if let Some(what) = term.contradiction(self.patches_only) {
                 return Some(what);
             }
@@ -345,6 +353,10 @@ impl Term {
             }
             Pair::Projections(..) if self.scale == Scale::TokenLength && !self.unit => {
                 wrong("the scale token_length is for directions; set unit on the term")
+            }
+            Pair::Neighbourhood(p, q) if [p, q].contains(&Projection::UnitValue) => wrong("a neighbourhood is of queries, keys or values"),
+            Pair::Neighbourhood(..) if self.unit || self.iterations > 0 || !matches!(self.scale, Scale::Head(_) | Scale::Constant(_)) => {
+                wrong("a neighbourhood term has a scale and a weight; unit and iterations mean nothing there")
             }
             Pair::Similarity { .. } if !patches_only => wrong("a similarity of patches needs patches_only: the class token has none"),
             Pair::Similarity { .. } if self.unit || self.iterations > 0 || self.scale != Scale::Head(1.0) => {

@@ -58,6 +58,15 @@ impl Block {
         sum.ok_or_else(|| Error::Input { what: "a method without an attention term has no attention".into() })
     }
 
+    /// What the products of a term are multiplied by, its vectors' own factors left out.
+    pub fn term_scale(&self, term: &Term) -> f32 {
+        match term.scale {
+            Scale::Head(factor) => factor * (self.heads.size as f32).powf(-0.5),
+            Scale::Constant(scale) => scale,
+            Scale::TokenLength => 1.0,
+        }
+    }
+
     /// A term of this block's own tokens, x `[B tokens, C]`, without weights and bias of others.
     ///
     /// Directions carry the root of an adaptive scale, so that their products have it; where an iteration averages
@@ -66,12 +75,7 @@ impl Block {
         let Pair::Projections(p, q) = term.pair else {
             return Err(Error::Input { what: "a similarity of patches is no term of projections".into() });
         };
-        let head = (self.heads.size as f32).powf(-0.5);
-        let scale = match term.scale {
-            Scale::Head(factor) => factor * head,
-            Scale::Constant(scale) => scale,
-            Scale::TokenLength => 1.0,
-        };
+        let scale = self.term_scale(term);
         let qkv = self.qkv(b, x)?;
         let mut piece = Piece { source: qkv, columns: (p as u32, q as u32), weight: term.weight, scale, bias: None };
         if !term.unit {
@@ -80,7 +84,7 @@ impl Block {
         let factor = match term.scale {
             Scale::TokenLength => {
                 let z = self.ln_1.apply(b, "ln_1", x)?;
-                Some(ops::mean_norm(b, "mean_norm", z, tokens, head, true)?)
+                Some(ops::mean_norm(b, "mean_norm", z, tokens, (self.heads.size as f32).powf(-0.5), true)?)
             }
             _ => None,
         };

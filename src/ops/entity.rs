@@ -4,10 +4,11 @@ use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{
     blur_rows as blur_kernel, logit_bias as bias_kernel, patch_modes as modes_kernel, same_entity as same_kernel,
+    window_bias as window_kernel,
 };
 use crate::gpu::{PlanBuilder, Tensor, Value};
-use crate::ops::{expect_dtype, expect_shape, fold, fold_threads};
-use crate::reference::gaussian_taps;
+use crate::ops::{expect_act, expect_dtype, expect_shape, fold, fold_threads};
+use crate::reference::{Heads, gaussian_taps};
 use crate::shape::DType;
 
 /// Largest patch that a workgroup holds, pixels a side.
@@ -193,6 +194,65 @@ pub fn logit_bias(b: &mut PlanBuilder, name: &str, related: Related, gain: f32, 
             ],
             workgroups,
             flops: 3 * y.shape().elements(),
+        },
+    )?;
+    Ok(y)
+}
+
+/// A bias of places alone: `window` `[tokens, R]` times `scale` times the mean of |p| |q| over all heads and pairs of an image's
+/// tokens, P and Q being `columns` of C in `qkv` `[B tokens, k C]` -> f32 `[B, tokens, R]`; padding stays.
+///
+/// # Errors
+/// Shapes that do not fit.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+pub fn window_bias(
+    b: &mut PlanBuilder,
+    name: &str,
+    qkv: Value,
+    columns: (u32, u32),
+    heads: Heads,
+    tokens: u32,
+    window: &Tensor,
+    scale: f32,
+) -> Result<Value> {
+    const OP: &str = "window_bias";
+    expect_act(OP, "qkv", qkv)?;
+    expect_dtype(OP, "window", window.dtype(), DType::F32)?;
+    let width = (heads.heads * heads.size) as u32;
+    let (rows, stride) = (qkv.shape().rows(), qkv.shape().width());
+    if heads.size == 0 || !heads.size.is_multiple_of(4) || (columns.0.max(columns.1) + 1).saturating_mul(width) > stride {
+        return Err(Error::shape(OP, "qkv", format!("columns {columns:?} of {} heads of a multiple of 4", heads.heads), qkv.shape()));
+    }
+    let &[of, row] = window.shape() else { return Err(Error::shape(OP, "window", "[tokens, R]", window.layout())) };
+    if tokens == 0 || of != tokens || !rows.is_multiple_of(tokens) {
+        return Err(Error::shape(OP, "window", format!("[{tokens}, R], {tokens} dividing {rows} rows"), window.layout()));
+    }
+    let images = rows / tokens;
+    let y = b.value(&[images, tokens, row], DType::F32)?;
+    let workgroups = fold(b, u64::from(images));
+    let head4 = heads.size as u32 / 4;
+    b.dispatch(
+        name,
+        Dispatch {
+            kernel: &window_kernel::KERNEL,
+            act: qkv.dtype(),
+            weight: DType::F32,
+            constants: &[],
+            params: window_kernel::Params {
+                images,
+                tokens,
+                heads: heads.heads as u32,
+                head4,
+                stride4: stride / 4,
+                p_at4: columns.0 * width / 4,
+                q_at4: columns.1 * width / 4,
+                row,
+                scale,
+                ..Default::default()
+            },
+            args: &[Arg::Value(qkv), Arg::Tensor(window), Arg::Value(y)],
+            workgroups,
+            flops: 4 * u64::from(rows) * u64::from(width) + y.shape().elements(),
         },
     )?;
     Ok(y)

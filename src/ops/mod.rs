@@ -30,7 +30,7 @@ pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_textur
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, add, gather_rows};
 pub use embed::{patch_embed, token_embed};
-pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity};
+pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity, window_bias};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{
     Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, shipped as matmul_shipped,

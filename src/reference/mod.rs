@@ -58,6 +58,7 @@ mod unit_heads;
 mod unit_values;
 mod upsample;
 mod views;
+mod window_bias;
 
 pub use activation::{Activation, activation, gelu, quick_gelu};
 pub use add::{Addend, add};
@@ -112,3 +113,4 @@ pub use unit_values::unit_values;
 pub(crate) use upsample::neighbours;
 pub use upsample::{Align, upsample, upsample_aligned};
 pub use views::{gaussian, views};
+pub use window_bias::window_bias;

@@ -197,3 +197,26 @@ fn feedback_refuses_what_means_nothing() {
     refused([1, 3, 64, 64], 17, 0, "side");
     refused([1, 3, 80, 80], 5, 40, "1 to 32");
 }
+
+pub fn window_bias(case: &Case) {
+    for (images, grid, heads, columns) in
+        [(1u32, [1u32, 1u32], (1, 4), (0u32, 1u32)), (3, [3, 2], (2, 64), (0, 1)), (2, [14, 14], (3, 48), (2, 1))]
+    {
+        for act in [DType::F32, DType::F16] {
+            let heads = reference::Heads { heads: heads.0, size: heads.1 };
+            let (tokens, width) = (1 + grid[0] * grid[1], (heads.heads * heads.size) as u32);
+            let qkv = Random::new(u64::from(tokens)).floats((images * tokens * 3 * width) as usize, 2.0, act);
+            let window = reference::gaussian_window(grid.map(|side| side as usize), 5.0);
+            let row = tokens.next_multiple_of(4);
+            let (x, w) =
+                (upload(case.rig, &[images * tokens, 3 * width], act, &qkv), upload(case.rig, &[tokens, row], DType::F32, &window));
+            let got = run(case.rig, |b| {
+                let x = b.import(&x);
+                ops::window_bias(b, "y", x, columns, heads, tokens, &w, 0.125)
+            });
+            let pair = (columns.0 as usize, columns.1 as usize);
+            let want = reference::window_bias(&qkv, &window, tokens as usize, 3 * width as usize, pair, heads, 0.125);
+            case.close(&format!("{images} x {grid:?}, {heads:?}, {act}"), &got, &want, FEW_ROUNDINGS);
+        }
+    }
+}

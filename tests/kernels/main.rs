@@ -51,7 +51,7 @@ cases! {
     ceilings: fma_ceiling copy_ceiling;
     conv: conv3x3 conv_stem avg_pool pool_embed unit_values;
     dense: gram affinity_weights aggregate affinity_bias row_mean kth_distance lof outliers repair;
-    entity: patch_modes same_entity blur_rows logit_bias;
+    entity: patch_modes same_entity blur_rows logit_bias window_bias;
     linear: matmul matmul_reduce patch_embed token_embed gather_rows;
     maps: ensemble similarity feature_surgery minmax upsample stretch_pixels state_scores mean_filter;
     pixels: resize_u8 normalize overlay_maps load_texture overlay_texture;

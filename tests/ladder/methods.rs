@@ -2,7 +2,7 @@
 
 use crate::golden::{Golden, STAGE, Tolerance, compare, floats};
 use crate::steps::{engine, inspect, upload};
-use lancet::clip::{Clip, Labels, LoadOptions, LogitMix, PostMix, Scale, Term, VisionPath};
+use lancet::clip::{Clip, Labels, LoadOptions, LogitMix, Pair, PostMix, Scale, Term, VisionPath};
 use lancet::explain::Method;
 use lancet::reference::Projection::{self, Key, Query, Value};
 use lancet::weights::Weights;
@@ -85,6 +85,9 @@ fn cases() -> Vec<(String, Method)> {
     add("naclip_code.naclip_sigma2_reduced", &["112"], "m8", &near(&[kk], Some(2.0), false));
     add("naclip_code.kk_reduced", &["112"], "m8", &near(&[kk], None, false));
     add("naclip_code.kk_full", &["112"], "m8", &near(&[kk], None, true));
+    let place = Term { pair: Pair::Neighbourhood(Query, Key), ..qk };
+    add("naclip_code.nonly_reduced", &["112", "112x160"], "m8", &near(&[place], Some(5.0), false));
+    add("naclip_code.nonly_full", &["112"], "m8", &near(&[place], Some(5.0), true));
     add("naclip_code.csa_full", &["112"], "m8", &near(&[qq, kk], None, true));
     add("naclip_code.vanilla_reduced", &["112"], "m8", &near(&[qk], None, false));
     add("naclip_code.vanilla_full", &["112"], "m8", &near(&[qk], None, true));

@@ -16,6 +16,7 @@ pub(super) struct TermEntry(pub Term);
 struct Table {
     pair: Option<Letters>,
     similarity: Option<Similarity>,
+    neighbourhood: Option<Letters>,
     unit: Option<bool>,
     scale: Option<Scaling>,
     iterations: Option<u32>,
@@ -35,14 +36,16 @@ const PLAIN: Term = Term::of(crate::reference::Projection::Query, crate::referen
 impl Serialize for TermEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Term { pair, unit, scale, iterations, weight } = self.0;
-        let (letters, similarity) = match pair {
+        let (letters, similarity, neighbourhood) = match pair {
             Pair::Projections(p, q) if self.0 == (Term { pair, ..PLAIN }) => return Letters(p, q).serialize(serializer),
-            Pair::Projections(p, q) => (Some(Letters(p, q)), None),
-            Pair::Similarity { block, sharpness } => (None, Some(Similarity { block, sharpness })),
+            Pair::Projections(p, q) => (Some(Letters(p, q)), None, None),
+            Pair::Neighbourhood(p, q) => (None, None, Some(Letters(p, q))),
+            Pair::Similarity { block, sharpness } => (None, Some(Similarity { block, sharpness }), None),
         };
         let table = Table {
             pair: letters,
             similarity,
+            neighbourhood,
             unit: (unit != PLAIN.unit).then_some(unit),
             scale: (scale != PLAIN.scale).then_some(Scaling(scale)),
             iterations: (iterations != PLAIN.iterations).then_some(iterations),
@@ -58,7 +61,7 @@ impl<'de> Deserialize<'de> for TermEntry {
         impl<'de> Visitor<'de> for Forms {
             type Value = TermEntry;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a pair such as \"kk\", or a table with pair or similarity")
+                f.write_str("a pair such as \"kk\", or a table with pair, similarity or neighbourhood")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<TermEntry, E> {
                 let Letters(p, q) = Letters::deserialize(de::IntoDeserializer::<E>::into_deserializer(text))?;
@@ -66,10 +69,11 @@ impl<'de> Deserialize<'de> for TermEntry {
             }
             fn visit_map<A: MapAccess<'de>>(self, values: A) -> Result<TermEntry, A::Error> {
                 let table = Table::deserialize(MapAccessDeserializer::new(values))?;
-                let pair = match (table.pair, table.similarity) {
-                    (Some(Letters(p, q)), None) => Pair::Projections(p, q),
-                    (None, Some(Similarity { block, sharpness })) => Pair::Similarity { block, sharpness },
-                    _ => return Err(de::Error::custom("a term needs either pair or similarity")),
+                let pair = match (table.pair, table.similarity, table.neighbourhood) {
+                    (Some(Letters(p, q)), None, None) => Pair::Projections(p, q),
+                    (None, None, Some(Letters(p, q))) => Pair::Neighbourhood(p, q),
+                    (None, Some(Similarity { block, sharpness }), None) => Pair::Similarity { block, sharpness },
+                    _ => return Err(de::Error::custom("a term needs one of pair, similarity and neighbourhood")),
                 };
                 Ok(TermEntry(Term {
                     pair,
