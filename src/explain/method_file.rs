@@ -270,7 +270,7 @@ mod tests {
         };
         refused("\nblocks = 1\ngausian = 5.0", ":3", "gausian");
         refused("blocks = 1\nterms = [\"qx\"]", ":2", "\"qx\" is no pair");
-        refused("blocks = 1\nterms = [{ weight = 2.0 }]", ":2", "pair or similarity");
+        refused("blocks = 1\nterms = [{ weight = 2.0 }]", ":2", "pair, similarity and neighbourhood");
         refused("blocks = -1", ":1", "number of blocks");
         refused("blocks = 1\ngaussian = true", ":2", "false for none");
         refused("base = \"grad-cam\"", ":1", "grad-cam");

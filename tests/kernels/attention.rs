@@ -274,25 +274,28 @@ fn limits(case: &Case) {
     let tensor = upload(case.rig, &[tokens, 3 * width], DType::F32, &qkv);
     let ones = upload(case.rig, &[tokens, width], DType::F32, &vec![1.0; (tokens * width) as usize]);
     let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens).expect("tiles");
-    let sum = |b: &mut PlanBuilder, values: lancet::gpu::Value, value_column, scale, terms: &[WeightedPair]| {
-        let qkv = b.import(&tensor);
-        let source = ops::unit_heads(b, "unit", qkv, 64, None)?;
-        let args = AttentionSum { source, terms, values, value_column, tiles: &tiles, heads, scale, cap: None, bias: None, base: None };
-        ops::attention_sum(b, "y", args)
-    };
-    let of = |columns, weight| WeightedPair { columns, weight };
-    let got = run(case.rig, |b| {
-        let values = b.import(&tensor);
-        sum(b, values, 2, 1e4, &[of((2, 2), 1.0)])
-    });
     let values: Vec<f32> = qkv.chunks(3 * width as usize).flat_map(|row| row[2 * width as usize..].to_vec()).collect();
-    case.close("unit values by a large scale", &got, &values, ATTENTION);
-    for (terms, want) in [(&[of((0, 0), 1.0), of((1, 1), 1.0)][..], 2.0), (&[of((2, 2), 0.25)], 0.25)] {
+    let of = |columns, weight| WeightedPair { columns, weight };
+    for kernel in every(case) {
+        let sum = |b: &mut PlanBuilder, values: lancet::gpu::Value, value_column, scale, terms: &[WeightedPair]| {
+            let qkv = b.import(&tensor);
+            let source = ops::unit_heads(b, "unit", qkv, 64, None)?;
+            let args = AttentionSum { source, terms, values, value_column, tiles: &tiles, heads, scale, cap: None, bias: None, base: None };
+            ops::attention_sum_by(b, "y", args, kernel)
+        };
         let got = run(case.rig, |b| {
-            let ones = b.import(&ones);
-            sum(b, ones, 0, 0.5, terms)
+            let values = b.import(&tensor);
+            sum(b, values, 2, 1e4, &[of((2, 2), 1.0)])
         });
-        case.close(&format!("values of one by {terms:?}"), &got, &vec![want; (tokens * width) as usize], ATTENTION);
+        by(case, kernel).close("unit values by a large scale", &got, &values, ATTENTION);
+        for (terms, want) in [(&[of((0, 0), 1.0), of((1, 1), 1.0)][..], 2.0), (&[of((2, 2), 0.25)], 0.25)] {
+            let got = run(case.rig, |b| {
+                let ones = b.import(&ones);
+                sum(b, ones, 0, 0.5, terms)
+            });
+            let want = vec![want; (tokens * width) as usize];
+            by(case, kernel).close(&format!("values of one by {terms:?}"), &got, &want, ATTENTION);
+        }
     }
 }
 
