@@ -198,6 +198,8 @@ impl Method {
         Method::NACLIP,
         Method::CLIPTRASE,
         Method::RESCLIP,
+        Method::RESCLIP_CLEARCLIP,
+        Method::RESCLIP_SCLIP,
         Method::SC_CLIP,
         Method::ITACLIP,
         Method::ITACLIP_VIEWS,

@@ -125,6 +125,28 @@ impl Method {
         protocol: Some(Protocol::Resclip),
     };
 
+    /// ResCLIP on ClearCLIP: the same mixes on q-q attention, without a window.
+    pub const RESCLIP_CLEARCLIP: Method = Method {
+        name: Cow::Borrowed("resclip-clearclip"),
+        about: Cow::Borrowed("ResCLIP's mixes and second pass on ClearCLIP (arXiv 2411.15851)"),
+        vision: VisionPath { terms: Cow::Borrowed(&[term(QQ)]), gaussian: None, ..Method::RESCLIP.vision },
+        ..Method::RESCLIP
+    };
+
+    /// ResCLIP on SCLIP: the same mixes on both of its terms, residual and MLP kept.
+    pub const RESCLIP_SCLIP: Method = Method {
+        name: Cow::Borrowed("resclip-sclip"),
+        about: Cow::Borrowed("ResCLIP's mixes and second pass on SCLIP (arXiv 2411.15851)"),
+        vision: VisionPath {
+            terms: Cow::Borrowed(&[term(QQ), term(KK)]),
+            gaussian: None,
+            residual: true,
+            mlp: true,
+            ..Method::RESCLIP.vision
+        },
+        ..Method::RESCLIP
+    };
+
     /// SC-CLIP: outlying patches mended, patches averaged with their like, the middle blocks' similarity as attention.
     pub const SC_CLIP: Method = Method {
         name: Cow::Borrowed("sc-clip"),
@@ -195,7 +217,6 @@ mod tests {
     /// Sums other than 1 weigh against the output projection's bias: nobody may normalise them.
     #[test]
     fn rows_of_attention_sum_up_as_published() {
-        let sclip_base = VisionPath { post_mix: Method::RESCLIP.vision.post_mix, ..Method::SCLIP.vision };
         let table = [
             (Method::SURGERY.vision, 1.0),
             (Method::SCLIP.vision, 2.0),
@@ -205,7 +226,7 @@ mod tests {
             (Method::CLIPTRASE.vision, 3.0),
             (Method::RESCLIP.vision, 2.0),
             // (1 - lambda) 2 tau + lambda tau
-            (sclip_base, 0.7 * 2.0 * 2.0 + 0.3 * 2.0),
+            (Method::RESCLIP_SCLIP.vision, 0.7 * 2.0 * 2.0 + 0.3 * 2.0),
             (Method::SC_CLIP.vision, 1.0),
             (Method::ITACLIP.vision, 2.0),
         ];

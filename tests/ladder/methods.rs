@@ -100,6 +100,9 @@ fn cases() -> Vec<(String, Method)> {
         add(&format!("resclip_{name}_rcs_only"), sizes, "m12", &resclip(base, None, 0.3));
         add(&format!("resclip_{name}"), sizes, "m12", &resclip(base, Some(mix), 0.3));
     }
+    for (name, preset) in [("resclip", Method::RESCLIP), ("clearclip", Method::RESCLIP_CLEARCLIP), ("sclip", Method::RESCLIP_SCLIP)] {
+        add(&format!("resclip_{name}"), &["112"], "m12", &preset);
+    }
     let free = LogitMix { tau: 1.8, threshold: 0.3, path_rule: false, ..mix };
     add("resclip_nodelete", &["112"], "m12", &resclip(&Method::NACLIP, Some(free), 0.6));
     all
