@@ -119,7 +119,7 @@ mod matmul {
     use super::*;
 
     /// ViT-B/16's `mlp_up` by every kernel that this device runs on f32; the other rows are by the one that its table chooses.
-    #[divan::bench(args = ops::matmul_variants().iter().filter(|v| v.runs(engine().caps(), DType::F32, DType::F32)).map(By))]
+    #[divan::bench(args = ops::matmul_variants().iter().filter(|v| v.runs(engine().caps(), DType::F32, DType::F32, B16.width)).map(By))]
     fn mlp_up_by(bencher: Bencher, by: By) {
         let [m, k, n] = [B16.tokens, B16.width, 4 * B16.width];
         let (x, weight) = (tensor(&[m, k], DType::F32), tensor(&[n, k], DType::F32));

@@ -13,6 +13,7 @@
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16}.wgsl
 // include: common/matmul_operands.wgsl
+// include: common/matmul_fours.wgsl
 // include: common/matmul_finish.wgsl
 // include: common/columns.wgsl
 // include: common/tile.wgsl

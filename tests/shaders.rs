@@ -36,6 +36,7 @@ fn capabilities(kernel: &Kernel) -> Capabilities {
     match kernel.need {
         None => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
         Some(Need::Subgroup) => subgroup,
+        Some(Need::SubgroupInt64) => subgroup | Capabilities::SHADER_INT64,
         Some(Need::Cooperative8) => subgroup | Capabilities::COOPERATIVE_MATRIX,
         Some(Need::Cooperative16) => subgroup | Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16,
     }
@@ -180,8 +181,8 @@ params_match! {
     activation add affinity_bias affinity_weights aggregate attention attention_scores attention_subgroup_32x4 avg_pool blur_rows
     conv3x3 conv_stem copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm
     load_texture lof logit_bias matmul matmul_cooperative_16 matmul_cooperative_8 matmul_reduce matmul_register_8x16
-    matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x16 matmul_subgroup_25x4 matmul_workgroup_128 matmul_workgroup_64
-    mean_filter mean_norm merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed
+    matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x16 matmul_subgroup_25x4 matmul_subgroup_50x8
+    matmul_workgroup_128 matmul_workgroup_64 mean_filter mean_norm merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed
     patch_modes pool_embed repair resize_u8 row_mean same_entity segment similarity softmax state_scores stitch stretch_pixels
     token_embed unit_heads unit_values upsample views window_bias
 }
@@ -258,14 +259,15 @@ fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
                 let bytes = vec![0u8; dims.iter().product::<u32>() as usize * dtype.bytes() as usize];
                 gpu.upload("zeros", dims, dtype, &bytes).expect("zeros")
             };
-            let (x, w) = (zeros(&[65, 36], act), zeros(&[68, 36], weight));
+            let (x, w) = (zeros(&[65, 40], act), zeros(&[68, 40], weight));
             let mut b = lancet::gpu::PlanBuilder::new(gpu);
             let x = b.import(&x);
             let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::Gelu, residual: Residual::None };
             let planned = ops::matmul_by(&mut b, "y", args, Choice { kernel, slices: 2 });
             // f32 would be rounded.
             let rounds = kernel.need == Some(Need::Cooperative16) && [act, weight] != [DType::F16; 2];
-            let subgroups_of_8 = kernel.need != Some(Need::Subgroup) || engine.caps().subgroups.is_some_and(|s| s[0] >= 8);
+            let subgroups_of_8 =
+                !matches!(kernel.need, Some(Need::Subgroup | Need::SubgroupInt64)) || engine.caps().subgroups.is_some_and(|s| s[0] >= 8);
             assert_eq!(planned.is_ok(), !rounds && subgroups_of_8, "{} on {act} x {weight}: {planned:?}", kernel.name);
             if let Ok(y) = planned {
                 b.keep(y);

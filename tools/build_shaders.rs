@@ -6,10 +6,11 @@
 //! leaves the portable set: more than 16 KiB of workgroup memory, 256 threads or 8 storage buffers.
 //!
 //! A line `// include: common/act_{f32,f16}.wgsl` in a kernel's header appends that fragment; braces make one variant
-//! per alternative. Fragments go behind the kernel, so that line numbers of the kernel stay its own.
+//! per alternative, and `common/act8_{act}.wgsl` is the fragment of the alternative that `act_` stands at. Fragments go behind the
+//! kernel, so that line numbers of the kernel stay its own.
 //!
 //! `// family: matmul` says that the kernel is one of several behind the op of that name (default: the kernel's own), and
-//! `// needs: subgroup` (`cooperative_16`, `cooperative_8`) that it runs only where a device offers more than WebGPU
+//! `// needs: subgroup` (`subgroup_int64`, `cooperative_16`, `cooperative_8`) that it runs only where a device offers more than WebGPU
 //! guarantees; the limits above hold all the same. What such a kernel must `enable` is put before its first line here.
 
 use naga::front::wgsl;
@@ -61,6 +62,14 @@ struct Variant {
     fragments: Vec<PathBuf>,
 }
 
+impl Variant {
+    /// `a_{act}.wgsl` as `a_f16.wgsl` where the element `act_f16` was chosen on a line before; other names as they are.
+    fn chosen(&self, file: &str) -> String {
+        let key = |e: &'_ String| e.rsplit_once('_').map(|(kind, storage)| (format!("{{{kind}}}"), storage.to_owned()));
+        self.elements.iter().filter_map(key).fold(file.to_owned(), |file, (kind, storage)| file.replace(&kind, &storage))
+    }
+}
+
 /// What a kernel may ask for beyond the portable set.
 #[derive(Clone, Copy)]
 struct Need {
@@ -72,8 +81,14 @@ struct Need {
     directives: &'static str,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need { name: "subgroup", rust: "Subgroup", capabilities: Capabilities::SUBGROUP, directives: "" },
+    Need {
+        name: "subgroup_int64",
+        rust: "SubgroupInt64",
+        capabilities: Capabilities::SUBGROUP.union(Capabilities::SHADER_INT64),
+        directives: "",
+    },
     Need {
         name: "cooperative_16",
         rust: "Cooperative16",
@@ -153,7 +168,7 @@ fn variants(source: &str) -> Vec<Variant> {
     for line in source.lines().filter_map(|l| l.strip_prefix("// include:")) {
         let line = line.trim();
         let choices: Vec<(Option<String>, String)> = match (line.find('{'), line.find('}')) {
-            (Some(open), Some(close)) if open < close => line[open + 1..close]
+            (Some(open), Some(close)) if open < close && line[open..close].contains(',') => line[open + 1..close]
                 .split(',')
                 .map(|choice| {
                     let file = format!("{}{choice}{}", &line[..open], &line[close + 1..]);
@@ -168,7 +183,7 @@ fn variants(source: &str) -> Vec<Variant> {
                 choices.iter().map(move |(element, file)| {
                     let mut v = variant.clone();
                     v.elements.extend(element.clone());
-                    v.fragments.push(Path::new("shaders").join(file));
+                    v.fragments.push(Path::new("shaders").join(v.chosen(file)));
                     v
                 })
             })

@@ -1,4 +1,5 @@
-// What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual.
+// What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual. How many elements of x and w
+// one load takes is the kernel's affair: `matmul_fours`, `matmul_eights`.
 //
 // x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
 // residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
@@ -26,17 +27,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Act4>;
-@group(0) @binding(2) var<storage, read> weight: array<Weight4>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<Act4>;
 @group(0) @binding(5) var<storage, read> residual_rest: array<Act4>;
 @group(0) @binding(6) var<storage, read_write> y: array<Act4>;
-
-// Where a row of x begins. Rows beyond the last repeat it: their results are not stored.
-fn x_base(row: u32) -> u32 {
-    return min(row, params.m - 1u) * params.x_stride4 + params.x_offset4;
-}
 
 // Steps of 4 along K that belong to a slice.
 fn k_first(slice: u32) -> u32 {

@@ -25,6 +25,8 @@ pub struct Caps {
     pub max_texture_side: u32,
     /// Half-precision arithmetic in shaders. Not needed: half *storage* works everywhere.
     pub shader_f16: bool,
+    /// 64-bit integers in shaders.
+    pub shader_int64: bool,
     /// Subgroup operations, with the sizes the device may use.
     pub subgroups: Option<[u32; 2]>,
     /// Cooperative matrices that kernels can use: tensor cores and their like.
@@ -73,6 +75,7 @@ impl Caps {
             uniform_alignment: u64::from(limits.min_uniform_buffer_offset_alignment),
             max_texture_side: limits.max_texture_dimension_2d,
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             subgroups: features.contains(wgpu::Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
             cooperative: match features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
                 true => Cooperative::of(listed),
@@ -89,6 +92,7 @@ impl Caps {
         let optional = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
             | wgpu::Features::SHADER_F16
+            | wgpu::Features::SHADER_INT64
             | wgpu::Features::PIPELINE_CACHE
             | wgpu::Features::SUBGROUP;
         let theirs = adapter.limits();

@@ -40,6 +40,8 @@ impl Eq for Kernel {}
 pub enum Need {
     /// Subgroup operations, and no subgroup of fewer than 8 lanes.
     Subgroup,
+    /// The same, and 64-bit integers.
+    SubgroupInt64,
     /// Cooperative matrices of 16 x 16 x 16, f16 products summed in f32, by subgroups of up to 128 lanes.
     Cooperative16,
     /// Cooperative matrices of 8 x 8 x 8 in f32, likewise.
@@ -53,6 +55,7 @@ impl Need {
         match self {
             // Eight lanes share their rows.
             Need::Subgroup => least >= 8,
+            Need::SubgroupInt64 => least >= 8 && caps.shader_int64,
             // A workgroup of 128 threads is made of whole subgroups.
             Need::Cooperative16 => (1..=128).contains(&most) && caps.shader_f16 && caps.cooperative.contains(&Cooperative::F16x16),
             Need::Cooperative8 => (1..=128).contains(&most) && caps.cooperative.contains(&Cooperative::F32x8),

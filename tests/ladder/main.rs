@@ -43,7 +43,7 @@ fn committed_cases() {
 #[test]
 fn committed_cases_by_every_matmul_kernel() {
     let caps = steps::engine().caps();
-    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, DType::F32, DType::F32));
+    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, DType::F32, DType::F32, 8));
     for (kernel, slices) in able.flat_map(|v| [(v.kernel, 1), (v.kernel, 3)]) {
         let rule = Rule { act: None, weight: None, m: ANY, n: ANY, k: ANY, kernel, slices };
         println!("{rule}");

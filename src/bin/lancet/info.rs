@@ -32,6 +32,7 @@ struct Info {
     max_image_megapixels: u64,
     max_texture_side: u32,
     shader_f16: bool,
+    shader_int64: bool,
     subgroup_sizes: Option<[u32; 2]>,
     cooperative_matrices: Vec<String>,
     timestamps: bool,
@@ -63,8 +64,9 @@ pub fn run(args: &Args) -> Result<()> {
     out!("  largest binding        {} MiB (images up to {} megapixels)", info.max_storage_binding_mib, info.max_image_megapixels);
     out!("  largest texture side   {} pixels", info.max_texture_side);
     out!("  half arithmetic        {} (not needed: half storage works everywhere)", yes(info.shader_f16));
+    out!("  64-bit integers        {} (kernels for CPU drivers)", yes(info.shader_int64));
     match info.subgroup_sizes {
-        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (some matmul kernels)"),
+        Some([low, high]) => out!("  subgroups              yes, {low} to {high} (some kernels)"),
         None => out!("  subgroups              no"),
     }
     match info.cooperative_matrices.as_slice() {
@@ -111,6 +113,7 @@ async fn collect(args: &Args) -> Result<Info> {
         max_image_megapixels: caps.max_binding_bytes / 4_000_000,
         max_texture_side: caps.max_texture_side,
         shader_f16: caps.shader_f16,
+        shader_int64: caps.shader_int64,
         subgroup_sizes: caps.subgroups,
         cooperative_matrices: caps.cooperative.iter().map(|c| format!("{c:?}")).collect(),
         timestamps: caps.timestamps,

@@ -64,7 +64,7 @@ pub struct MatmulArgs<'a> {
 /// Shapes that do not fit.
 pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<Value> {
     let [m, n, k] = check(args)?;
-    let choice = table::choose(b.gpu(), [m, n, k], args.x.dtype(), args.weight.dtype());
+    let choice = table::choose(b.gpu(), [m, n, k], args.x.dtype(), args.weight.dtype(), unit(args));
     matmul_by(b, name, args, choice)
 }
 
@@ -75,12 +75,12 @@ pub fn matmul(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>) -> Result<V
 pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: Choice) -> Result<Value> {
     let [m, n, k] = check(args)?;
     let MatmulArgs { x, x_offset, weight, bias, activation, residual } = args;
-    let variant = Variant::of(choice.kernel).filter(|v| v.runs(&b.gpu().caps, x.dtype(), weight.dtype())).ok_or_else(|| {
+    let variant = Variant::of(choice.kernel).filter(|v| v.runs(&b.gpu().caps, x.dtype(), weight.dtype(), unit(args))).ok_or_else(|| {
         let need = choice.kernel.need.map_or("operands of matmul".to_owned(), |need| format!("{need:?}"));
         Error::shape(
             OP,
             "kernel",
-            format!("one that this device runs on {} x {}", x.dtype(), weight.dtype()),
+            format!("one that this device runs on {} x {}, K {k}", x.dtype(), weight.dtype()),
             format!("{} ({need})", choice.kernel.name),
         )
     })?;
@@ -140,6 +140,12 @@ pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: 
         split::reduce(b, name, sums, slices, &finish, y)?;
     }
     Ok(y)
+}
+
+/// The power of two that K, the row length of x and its first column are multiples of.
+fn unit(MatmulArgs { x, x_offset, weight, .. }: MatmulArgs<'_>) -> u32 {
+    let k = weight.shape().last().copied().unwrap_or_default();
+    1 << (k | x_offset | x.shape().width()).trailing_zeros().min(31)
 }
 
 /// M, N and K of operands that fit.

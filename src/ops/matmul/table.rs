@@ -63,30 +63,30 @@ static TEXTS: [(Class, &str); 5] = [
     (Class::Generic, include_str!("defaults/generic.txt")),
 ];
 
-/// The choice for a product `[M, K] x [N, K]` of these element types; `shape` is M, N, K.
-pub fn choose(gpu: &Gpu, shape: [u32; 3], act: DType, weight: DType) -> Choice {
-    first_of(&gpu.caps, gpu.tuned.iter().chain(Class::of(&gpu.caps).rules()), shape, act, weight)
+/// The choice for a product `[M, K] x [N, K]` of these element types; `shape` is M, N, K. `unit`: as in [`Variant::runs`].
+pub fn choose(gpu: &Gpu, shape: [u32; 3], act: DType, weight: DType, unit: u32) -> Choice {
+    first_of(&gpu.caps, gpu.tuned.iter().chain(Class::of(&gpu.caps).rules()), shape, act, weight, unit)
 }
 
-/// The choice of lancet's own table.
+/// The choice of lancet's own table, for x used whole.
 pub fn shipped(caps: &Caps, shape: [u32; 3], act: DType, weight: DType) -> Choice {
-    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight)
+    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight, shape[2])
 }
 
-fn first_of<'a>(caps: &Caps, rules: impl Iterator<Item = &'a Rule>, shape: [u32; 3], act: DType, weight: DType) -> Choice {
+fn first_of<'a>(caps: &Caps, rules: impl Iterator<Item = &'a Rule>, shape: [u32; 3], act: DType, weight: DType, unit: u32) -> Choice {
     rules
         .filter(|rule| rule.fits(shape, act, weight))
         .map(|rule| Choice { kernel: rule.kernel, slices: rule.slices })
-        .find(|choice| possible(caps, *choice, shape, act, weight))
+        .find(|choice| possible(caps, *choice, shape, act, weight, unit))
         .unwrap_or(Choice::whole(variants()[0].kernel))
 }
 
 /// True if the device can run this choice on this product.
-fn possible(caps: &Caps, choice: Choice, [m, n, k]: [u32; 3], act: DType, weight: DType) -> bool {
+fn possible(caps: &Caps, choice: Choice, [m, n, k]: [u32; 3], act: DType, weight: DType, unit: u32) -> bool {
     let Some(variant) = Variant::of(choice.kernel) else { return false };
     let (slices, _) = split::cut(k / 4, choice.slices);
     let partial_bytes = 4 * u64::from(slices) * u64::from(m) * u64::from(n);
-    variant.runs(caps, act, weight)
+    variant.runs(caps, act, weight, unit)
         && variant.grid(m, n, slices).1.iter().all(|&groups| groups <= caps.max_workgroups)
         && (slices == 1 || caps.check_binding("slices", partial_bytes).is_ok())
 }
@@ -110,6 +110,7 @@ mod tests {
             uniform_alignment: 256,
             max_texture_side: 8192,
             shader_f16: true,
+            shader_int64: false,
             subgroups: Some([32, 32]),
             cooperative: Vec::new(),
             timestamps: true,

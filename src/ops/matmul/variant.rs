@@ -10,6 +10,8 @@ pub struct Variant {
     /// The kernel; all of them have the operands of `common/matmul_operands.wgsl`.
     pub kernel: &'static Kernel,
     tile: Tile,
+    /// What K, the row length of x and its first column must be multiples of.
+    step: u32,
 }
 
 /// What one workgroup makes, as in the WGSL.
@@ -21,17 +23,18 @@ enum Tile {
     Fixed([u32; 2]),
 }
 
-static VARIANTS: [Variant; 10] = [
-    Variant { kernel: &kernels::matmul::KERNEL, tile: Tile::Lanes },
-    Variant { kernel: &kernels::matmul_register_8x8::KERNEL, tile: Tile::Fixed([32, 64]) },
-    Variant { kernel: &kernels::matmul_register_8x16::KERNEL, tile: Tile::Fixed([32, 128]) },
-    Variant { kernel: &kernels::matmul_subgroup_16x4::KERNEL, tile: Tile::Fixed([16, 128]) },
-    Variant { kernel: &kernels::matmul_subgroup_25x4::KERNEL, tile: Tile::Fixed([25, 128]) },
-    Variant { kernel: &kernels::matmul_subgroup_25x16::KERNEL, tile: Tile::Fixed([25, 128]) },
-    Variant { kernel: &kernels::matmul_workgroup_64::KERNEL, tile: Tile::Fixed([64, 64]) },
-    Variant { kernel: &kernels::matmul_workgroup_128::KERNEL, tile: Tile::Fixed([128, 128]) },
-    Variant { kernel: &kernels::matmul_cooperative_16::KERNEL, tile: Tile::Fixed([64, 64]) },
-    Variant { kernel: &kernels::matmul_cooperative_8::KERNEL, tile: Tile::Fixed([64, 64]) },
+static VARIANTS: [Variant; 11] = [
+    Variant { kernel: &kernels::matmul::KERNEL, tile: Tile::Lanes, step: 4 },
+    Variant { kernel: &kernels::matmul_register_8x8::KERNEL, tile: Tile::Fixed([32, 64]), step: 4 },
+    Variant { kernel: &kernels::matmul_register_8x16::KERNEL, tile: Tile::Fixed([32, 128]), step: 4 },
+    Variant { kernel: &kernels::matmul_subgroup_16x4::KERNEL, tile: Tile::Fixed([16, 128]), step: 4 },
+    Variant { kernel: &kernels::matmul_subgroup_25x4::KERNEL, tile: Tile::Fixed([25, 128]), step: 4 },
+    Variant { kernel: &kernels::matmul_subgroup_25x16::KERNEL, tile: Tile::Fixed([25, 128]), step: 4 },
+    Variant { kernel: &kernels::matmul_subgroup_50x8::KERNEL, tile: Tile::Fixed([50, 64]), step: 8 },
+    Variant { kernel: &kernels::matmul_workgroup_64::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
+    Variant { kernel: &kernels::matmul_workgroup_128::KERNEL, tile: Tile::Fixed([128, 128]), step: 4 },
+    Variant { kernel: &kernels::matmul_cooperative_16::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
+    Variant { kernel: &kernels::matmul_cooperative_8::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
 ];
 
 /// Rows and columns of one thread of `matmul` and `conv3x3`, and threads of a workgroup.
@@ -50,9 +53,10 @@ impl Variant {
         VARIANTS.iter().find(|v| v.kernel == kernel)
     }
 
-    /// True if the device has what the kernel needs, and the kernel multiplies these element types without rounding them.
-    pub fn runs(&self, caps: &Caps, act: DType, weight: DType) -> bool {
-        let met = self.kernel.need.is_none_or(|need| need.met(caps));
+    /// True if the device has what the kernel needs, and the kernel multiplies these element types without rounding them. K, the
+    /// row length of x and its first column are multiples of `unit`: of K itself where x is used whole.
+    pub fn runs(&self, caps: &Caps, act: DType, weight: DType, unit: u32) -> bool {
+        let met = self.kernel.need.is_none_or(|need| need.met(caps)) && unit.is_multiple_of(self.step);
         met && (self.kernel.need != Some(Need::Cooperative16) || [act, weight] == [DType::F16; 2])
     }
 

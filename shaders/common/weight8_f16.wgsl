@@ -1,0 +1,10 @@
+// Eight weights stored as f16, in one load of four words.
+alias Weight8 = vec4<u32>;
+
+fn low_weights(v: Weight8) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y));
+}
+
+fn high_weights(v: Weight8) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(v.z), unpack2x16float(v.w));
+}
