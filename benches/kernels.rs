@@ -7,7 +7,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan};
 use lancet::gpu::{PlanBuilder, Source, Tensor, Value};
-use lancet::ops::{self, AttentionArgs, Map, MatmulArgs, Merge, Residual, Resize, Surgery, Tiles, Winner};
+use lancet::ops::{self, AttentionArgs, LayerNormArgs, Map, MatmulArgs, Merge, Residual, Resize, Surgery, Tiles, Winner};
 use lancet::reference::{Activation, Align, Heads, Projection, Windows};
 use lancet::shape::DType;
 use lancet::{Engine, Options, Result, wgpu};
@@ -391,7 +391,8 @@ fn layer_norm(bencher: Bencher, m: Model) {
     let (x, gain) = (tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.width], DType::F32));
     time(bencher, |b| {
         let x = b.import(&x);
-        ops::layer_norm(b, "layer_norm", x, 0, m.tokens, &gain, &gain, 1e-5, None)
+        let args = LayerNormArgs { x, first_row: 0, rows: m.tokens, gain: &gain, bias: &gain, eps: 1e-5, merge: None };
+        ops::layer_norm(b, "layer_norm", args)
     });
 }
 
@@ -401,7 +402,9 @@ fn layer_norm_merged(bencher: Bencher, m: Model) {
         (tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.tokens, m.width], DType::F32), tensor(&[m.width], DType::F32));
     time(bencher, |b| {
         let (x, class_x) = (b.import(&x), b.import(&class_x));
-        ops::layer_norm(b, "layer_norm", x, 0, m.tokens, &gain, &gain, 1e-5, Some(Merge { class_x, class_row: 0, tokens: m.tokens }))
+        let merge = Some(Merge { class_x, class_row: 0, tokens: m.tokens });
+        let args = LayerNormArgs { x, first_row: 0, rows: m.tokens, gain: &gain, bias: &gain, eps: 1e-5, merge };
+        ops::layer_norm(b, "layer_norm", args)
     });
 }
 

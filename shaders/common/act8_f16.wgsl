@@ -8,3 +8,7 @@ fn low_acts(v: Act8) -> vec4<f32> {
 fn high_acts(v: Act8) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(v.z), unpack2x16float(v.w));
 }
+
+fn eight_acts(low: vec4<f32>, high: vec4<f32>) -> Act8 {
+    return vec4<u32>(narrow_act(low), narrow_act(high));
+}

@@ -7,7 +7,7 @@ use crate::clip::config::{ClipConfig, TowerConfig};
 use crate::clip::loader::Loader;
 use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
-use crate::ops::{self, AttentionArgs, MatmulArgs, Residual, Tiles};
+use crate::ops::{self, AttentionArgs, LayerNormArgs, MatmulArgs, Residual, Tiles};
 use crate::reference::{Activation, Heads, Projection};
 
 /// Weights of one block on the GPU.
@@ -114,7 +114,7 @@ impl Block {
 
     /// x + c_proj(act(c_fc(ln_2(x)))). Reads the first `rows` rows of x.
     pub fn mlp(&self, b: &mut PlanBuilder, x: Value, rows: u32) -> Result<Value> {
-        let z = ops::layer_norm(b, "ln_2", x, 0, rows, &self.ln_2.gain, &self.ln_2.bias, self.ln_2.eps, None)?;
+        let z = ops::layer_norm(b, "ln_2", self.ln_2.on(x, rows))?;
         let hidden = self.c_fc.apply(b, "c_fc", z, self.activation, Residual::None)?;
         self.c_proj.apply(b, "c_proj", hidden, Activation::None, Residual::Whole(x))
     }
@@ -192,8 +192,13 @@ impl Block {
 }
 
 impl Norm {
+    /// Of the first `rows` rows of x.
+    pub fn on(&self, x: Value, rows: u32) -> LayerNormArgs<'_> {
+        LayerNormArgs { x, first_row: 0, rows, gain: &self.gain, bias: &self.bias, eps: self.eps, merge: None }
+    }
+
     pub fn apply(&self, b: &mut PlanBuilder, name: &str, x: Value) -> Result<Value> {
-        ops::layer_norm(b, name, x, 0, x.shape().rows(), &self.gain, &self.bias, self.eps, None)
+        ops::layer_norm(b, name, self.on(x, x.shape().rows()))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::clip::tables::Tables;
 use crate::clip::vision::{Ends, Positions, images_and_grid};
 use crate::error::Result;
 use crate::gpu::{PlanBuilder, Tensor, Value};
-use crate::ops::{self, MatmulArgs, Merge, Related, Residual, Tiles};
+use crate::ops::{self, LayerNormArgs, MatmulArgs, Merge, Related, Residual, Tiles};
 use crate::reference::{Activation, Pair as Compared};
 use std::sync::Arc;
 
@@ -86,8 +86,7 @@ impl Transformer {
         } else {
             (self.one_stream(b, &mut run, path, first_changed, mix)?, 0, None)
         };
-        let Norm { gain, bias, eps } = &self.ln_post;
-        let normed = ops::layer_norm(b, "ln_post", x, first_row, rows, gain, bias, *eps, merge)?;
+        let normed = ops::layer_norm(b, "ln_post", LayerNormArgs { first_row, merge, ..self.ln_post.on(x, rows) })?;
         b.name(normed, "after_ln_post");
         let Some(weight) = &self.proj else { return Ok(normed) };
         let args = MatmulArgs { x: normed, x_offset: 0, weight, bias: None, activation: Activation::None, residual: Residual::None };

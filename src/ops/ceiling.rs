@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::kernels::{copy_ceiling as copy_kernel, fma_ceiling as fma_kernel};
-use crate::gpu::{Gpu, PlanBuilder, Source, Tensor, Timing, Value};
+use crate::gpu::{Gpu, Plan, PlanBuilder, Source, Tensor, Value};
 use crate::ops::{fold, fold_threads};
 use crate::shape::{DType, Shape};
 use std::sync::Arc;
@@ -49,19 +49,51 @@ impl Ceilings {
     }
 }
 
-fn measure_flops(gpu: &Arc<Gpu>) -> Result<f64> {
-    let x = gpu.upload("ceiling", &[THREADS], DType::F32, &vec![0.75f32; THREADS as usize])?;
-    let mut rounds = 1;
-    loop {
-        let chains = |b: &mut PlanBuilder, x| fma_ceiling(b, "fma_ceiling", x, rounds, SCALE);
-        let once = best(gpu, &x, 1, chains)?;
-        if once.best_ms >= SAMPLE_MS || rounds >= 1 << 24 {
-            let timing = best(gpu, &x, SAMPLES, chains)?;
-            return Ok(timing.flops as f64 / timing.best_ms * 1e3);
+/// The multiply-adds alone, ready to be measured between runs of something else: where a machine's speed changes from second
+/// to second, only neighbours in time can be compared.
+#[derive(Debug)]
+pub struct FmaMeter {
+    plan: Plan<Tensor>,
+    flops: u64,
+}
+
+impl FmaMeter {
+    /// Finds out how much work makes a sample of some 60 ms. Submits and blocks: not for the web.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new(gpu: &Arc<Gpu>) -> Result<FmaMeter> {
+        let x = gpu.upload("ceiling", &[THREADS], DType::F32, &vec![0.75f32; THREADS as usize])?;
+        let mut rounds = 1;
+        loop {
+            let plan = alone(gpu, &x, |b, x| fma_ceiling(b, "fma_ceiling", x, rounds, SCALE))?;
+            let mut meter = FmaMeter { flops: plan.steps().iter().map(|s| s.flops).sum(), plan };
+            // Some drivers compile at the first run.
+            meter.sample()?;
+            let ms = meter.flops as f64 / meter.sample()? * 1e3;
+            if ms >= SAMPLE_MS || rounds >= 1 << 24 {
+                return Ok(meter);
+            }
+            // Straight to the length wanted, in steps that a misread clock cannot turn into minutes.
+            rounds *= (SAMPLE_MS * 1.2 / ms.max(1e-3)).ceil().clamp(2.0, 64.0) as u32;
         }
-        // Straight to the length wanted, in steps that a misread clock cannot turn into minutes.
-        rounds *= (SAMPLE_MS * 1.2 / once.best_ms.max(1e-3)).ceil().clamp(2.0, 64.0) as u32;
     }
+
+    /// One sample: floating-point operations per second.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn sample(&mut self) -> Result<f64> {
+        match self.plan.run_on_device(Source::None)? {
+            ms if ms > 0.0 => Ok(self.flops as f64 / ms * 1e3),
+            _ => Err(Error::Gpu { what: "fma_ceiling".into(), message: "the device's clock stood still".into() }),
+        }
+    }
+}
+
+fn measure_flops(gpu: &Arc<Gpu>) -> Result<f64> {
+    let mut meter = FmaMeter::new(gpu)?;
+    (0..SAMPLES).try_fold(0.0, |best: f64, _| Ok(best.max(meter.sample()?)))
 }
 
 fn measure_bytes(gpu: &Arc<Gpu>) -> Result<f64> {
@@ -70,21 +102,21 @@ fn measure_bytes(gpu: &Arc<Gpu>) -> Result<f64> {
         Ok(())
     };
     let x = gpu.upload_with("ceiling", Shape::new(&[COPY_BYTES / 16, 4])?, DType::U32, fill)?;
-    let timing = best(gpu, &x, SAMPLES, |b, x| copy_ceiling(b, "copy_ceiling", x))?;
-    Ok(timing.bytes as f64 / timing.best_ms * 1e3)
+    let mut plan = alone(gpu, &x, |b, x| copy_ceiling(b, "copy_ceiling", x))?;
+    let timing = plan.profile(Source::None, SAMPLES)?.steps.swap_remove(0);
+    match timing.best_ms > 0.0 {
+        true => Ok(timing.bytes as f64 / timing.best_ms * 1e3),
+        false => Err(Error::Gpu { what: timing.label, message: "the device's clock stood still".into() }),
+    }
 }
 
-/// The only step of a plan, timed.
-fn best(gpu: &Arc<Gpu>, x: &Tensor, samples: usize, build: impl FnOnce(&mut PlanBuilder, Value) -> Result<Value>) -> Result<Timing> {
+/// A plan of one step.
+fn alone(gpu: &Arc<Gpu>, x: &Tensor, build: impl FnOnce(&mut PlanBuilder, Value) -> Result<Value>) -> Result<Plan<Tensor>> {
     let mut b = PlanBuilder::new(gpu);
     let x = b.import(x);
     let y = build(&mut b, x)?;
     b.keep(y);
-    let timing = b.finish(|r| r.tensor(y))?.profile(Source::None, samples)?.steps.swap_remove(0);
-    match timing.best_ms > 0.0 {
-        true => Ok(timing),
-        false => Err(Error::Gpu { what: timing.label, message: "the device's clock stood still".into() }),
-    }
+    b.finish(|r| r.tensor(y))
 }
 
 /// Eight chains of multiply-adds per element of x `[T]`, f32, `32 rounds` links long, summed -> `[T]`.

@@ -25,7 +25,7 @@ pub use attention::{
     AttentionArgs, AttentionSum, Bias, WeightedPair, attention, attention_by, attention_kernels, attention_sum, attention_sum_by,
 };
 pub use attention_maps::{attention_scores, softmax, unit_values};
-pub use ceiling::{Ceilings, copy_ceiling, fma_ceiling};
+pub use ceiling::{Ceilings, FmaMeter, copy_ceiling, fma_ceiling};
 pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_texture};
 pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
 pub use elementwise::{activation, add, gather_rows};
@@ -36,7 +36,7 @@ pub use matmul::{
     Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, shipped as matmul_shipped,
     variants as matmul_variants,
 };
-pub use norm::{Merge, l2_normalize, layer_norm, mean_norm, unit_heads};
+pub use norm::{LayerNormArgs, Merge, l2_normalize, layer_norm, layer_norm_by, layer_norm_kernels, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};
 pub use resize::{Resize, normalize, resize_u8, stretch_pixels, upsample, upsample_aligned, upsample_part, upsample_rows};
 pub use segment::{Winner, pamr, pamr_weights, segment, segment_rules, stitch};

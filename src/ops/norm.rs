@@ -2,8 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{l2_normalize as l2, layer_norm as kernel, mean_norm as mean_kernel, unit_heads as heads_kernel};
-use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::kernels::{
+    l2_normalize as l2, layer_norm as kernel, layer_norm_rows_8 as rows_kernel, mean_norm as mean_kernel, unit_heads as heads_kernel,
+};
+use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold, fold_threads};
 use crate::shape::DType;
 
@@ -18,25 +21,54 @@ pub struct Merge {
     pub tokens: u32,
 }
 
-/// Rows of `x` normalised: `(x - mean) / sqrt(variance + eps) * gain + bias`.
-///
-/// Reads `rows` rows of x `[.., C]` from row `first_row` on -> `[rows, C]`. `gain`, `bias` `[C]`, f32.
+/// Operands of [`layer_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormArgs<'a> {
+    /// `[.., C]`, of which `rows` rows from `first_row` on are used.
+    pub x: Value,
+    /// The first of them.
+    pub first_row: u32,
+    /// How many.
+    pub rows: u32,
+    /// `[C]`, f32.
+    pub gain: &'a Tensor,
+    /// `[C]`, f32.
+    pub bias: &'a Tensor,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Some rows may come from elsewhere.
+    pub merge: Option<Merge>,
+}
+
+/// The kernels of layer norm; the first runs on every device.
+static KERNELS: [&Kernel; 2] = [&kernel::KERNEL, &rows_kernel::KERNEL];
+/// Rows of a workgroup of the second, and what it takes C to be a multiple of.
+const ROWS: u32 = 8;
+
+/// Those that a device can run on rows of C elements.
+pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'static Kernel> {
+    let runs = move |k: &Kernel| k.need.is_none_or(|need| need.met(caps)) && (*k == kernel::KERNEL || width.is_multiple_of(ROWS));
+    KERNELS.into_iter().filter(move |k| runs(k))
+}
+
+/// Rows of `x` normalised: `(x - mean) / sqrt(variance + eps) * gain + bias` -> `[rows, C]`, stored as x is. C a multiple of 4.
 ///
 /// # Errors
 /// Shapes that do not fit.
-#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub fn layer_norm(
-    b: &mut PlanBuilder,
-    name: &str,
-    x: Value,
-    first_row: u32,
-    rows: u32,
-    gain: &Tensor,
-    bias: &Tensor,
-    eps: f32,
-    merge: Option<Merge>,
-) -> Result<Value> {
+pub fn layer_norm(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>) -> Result<Value> {
+    let caps = &b.gpu().caps;
+    // A thread with a row of its own suits a CPU's caches; a GPU wants neighbouring threads at neighbouring addresses.
+    let last = if caps.device_type == wgpu::DeviceType::Cpu { layer_norm_kernels(caps, args.x.shape().width()).last() } else { None };
+    layer_norm_by(b, name, args, last.unwrap_or(&kernel::KERNEL))
+}
+
+/// As [`layer_norm`], by one of [`layer_norm_kernels`].
+///
+/// # Errors
+/// As [`layer_norm`], or a kernel that the device cannot run.
+pub fn layer_norm_by(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>, by: &'static Kernel) -> Result<Value> {
     const OP: &str = "layer_norm";
+    let LayerNormArgs { x, first_row, rows, gain, bias, eps, merge } = args;
     expect_act(OP, "x", x)?;
     let width = x.shape().width();
     expect_shape(OP, "gain", gain, &[width])?;
@@ -55,13 +87,16 @@ pub fn layer_norm(
             format!("x {}, class_x {}", x.shape(), class_x.shape()),
         ));
     }
+    if !layer_norm_kernels(&b.gpu().caps, width).any(|k| k == by) {
+        return Err(Error::shape(OP, "kernel", format!("one that this device runs on rows of {width}"), by.name));
+    }
     let y = b.value(&[rows, width], x.dtype())?;
     let elements = u64::from(rows) * u64::from(width);
-    let workgroups = fold(b, u64::from(rows));
+    let workgroups = fold(b, u64::from(if *by == kernel::KERNEL { rows } else { rows.div_ceil(ROWS) }));
     b.dispatch(
         name,
         Dispatch {
-            kernel: &kernel::KERNEL,
+            kernel: by,
             act: x.dtype(),
             weight: DType::F32,
             constants: &[],

@@ -2,7 +2,8 @@
 
 use crate::common::{FEW_ROUNDINGS, Random, Tolerance, rounded, run, upload};
 use crate::{ACTS, Case, ROWS};
-use lancet::ops::{self, Merge};
+use lancet::gpu::kernel::Kernel;
+use lancet::ops::{self, LayerNormArgs, Merge};
 use lancet::reference::{self, Activation, Addend};
 use lancet::shape::DType;
 
@@ -10,6 +11,11 @@ const EPS: f32 = 1e-5;
 
 /// Mean and variance over some thousand values of order one, in 64 partial sums.
 const NORMALISED: Tolerance = Tolerance { absolute: 5e-6, relative: 5e-6 };
+
+/// The case of one kernel of several.
+fn by(case: &Case, kernel: &'static Kernel) -> Case {
+    Case { rig: case.rig, kernel: kernel.name }
+}
 
 pub fn layer_norm(case: &Case) {
     let widths = [768, 48, 4, 252, 256, 260, 64];
@@ -25,18 +31,16 @@ pub fn layer_norm(case: &Case) {
             let (gain, bias) = (random.floats(width as usize, 1.0, DType::F32), random.floats(width as usize, 1.0, DType::F32));
             let (gt, bt) = (upload(case.rig, &[width], DType::F32, &gain), upload(case.rig, &[width], DType::F32, &bias));
             let xt = upload(case.rig, &[rows, width], act, &x);
-            let got = run(case.rig, |b| {
-                let x = b.import(&xt);
-                ops::layer_norm(b, "y", x, 0, rows, &gt, &bt, EPS, None)
-            });
             // Rounding the mean (20) costs 2e-6 of the deviation (0.6), four times that with the sum before it.
             let tolerance = Tolerance { absolute: 2e-5, ..NORMALISED };
-            case.close(
-                &format!("{rows} rows of {width} around {centre}, {act}"),
-                &got,
-                &reference::layer_norm(&x, &gain, &bias, EPS),
-                tolerance,
-            );
+            let want = reference::layer_norm(&x, &gain, &bias, EPS);
+            for kernel in ops::layer_norm_kernels(case.rig.engine.caps(), width) {
+                let got = run(case.rig, |b| {
+                    let args = LayerNormArgs { x: b.import(&xt), first_row: 0, rows, gain: &gt, bias: &bt, eps: EPS, merge: None };
+                    ops::layer_norm_by(b, "y", args, kernel)
+                });
+                by(case, kernel).close(&format!("{rows} rows of {width} around {centre}, {act}"), &got, &want, tolerance);
+            }
         }
     }
     row_ranges_and_merge(case);
@@ -44,8 +48,7 @@ pub fn layer_norm(case: &Case) {
 
 /// The end of CLIP Surgery: the lower half of a dual stream, class rows from the ordinary one.
 fn row_ranges_and_merge(case: &Case) {
-    let (tokens, width) = (50usize, 132usize);
-    for images in [1usize, 3] {
+    for (images, tokens, width) in [(1usize, 50usize, 132usize), (3, 50, 132), (1, 197, 136), (3, 7, 136)] {
         for act in ACTS {
             let rows = images * tokens;
             let mut random = Random::new(images as u64);
@@ -59,22 +62,22 @@ fn row_ranges_and_merge(case: &Case) {
                 upload(case.rig, &[(1 + rows) as u32, width as u32], act, &class_x),
             );
             let first_row = 3 + rows;
-            let norm = |merge: bool| {
-                run(case.rig, |b| {
-                    let (x, class_x) = (b.import(&xt), b.import(&ct));
-                    let merge = merge.then_some(Merge { class_x, class_row: 1, tokens: tokens as u32 });
-                    ops::layer_norm(b, "y", x, first_row as u32, rows as u32, &gt, &bt, EPS, merge)
-                })
-            };
             let (patches, classes) = (&x[first_row * width..], &class_x[width..]);
-            case.close(
-                &format!("rows from {first_row}, {act}"),
-                &norm(false),
-                &reference::layer_norm(patches, &gain, &bias, EPS),
-                NORMALISED,
-            );
+            let plain = reference::layer_norm(patches, &gain, &bias, EPS);
             let merged = reference::layer_norm_merged(patches, classes, tokens, &gain, &bias, EPS);
-            case.close(&format!("{images} class rows from elsewhere, {act}"), &norm(true), &merged, NORMALISED);
+            for kernel in ops::layer_norm_kernels(case.rig.engine.caps(), width as u32) {
+                let norm = |merge: bool| {
+                    run(case.rig, |b| {
+                        let (x, class_x) = (b.import(&xt), b.import(&ct));
+                        let merge = merge.then_some(Merge { class_x, class_row: 1, tokens: tokens as u32 });
+                        let (first_row, rows) = (first_row as u32, rows as u32);
+                        let args = LayerNormArgs { x, first_row, rows, gain: &gt, bias: &bt, eps: EPS, merge };
+                        ops::layer_norm_by(b, "y", args, kernel)
+                    })
+                };
+                by(case, kernel).close(&format!("rows from {first_row}, {act}"), &norm(false), &plain, NORMALISED);
+                by(case, kernel).close(&format!("{images} class rows from elsewhere, {act}"), &norm(true), &merged, NORMALISED);
+            }
         }
     }
 }

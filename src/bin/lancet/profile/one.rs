@@ -7,8 +7,9 @@ use super::{Args, input, kernels, pictures, source};
 use crate::model::load;
 use crate::progress::Stages;
 use anyhow::Result;
+use lancet::gpu::profile::median;
 use lancet::gpu::{Clock, Timing};
-use lancet::ops::Ceilings;
+use lancet::ops::{Ceilings, FmaMeter};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -30,6 +31,10 @@ struct Report {
     gflops_per_second: f64,
     /// Of the median run.
     percent_of_ceiling: Option<f64>,
+    /// The rate of multiply-adds alone, GFLOP/s, measured before each run.
+    fma_gflops_per_second: Vec<f64>,
+    /// A run's rate over the one measured just before it, median.
+    percent_of_fma: Option<f64>,
     activation_bytes: u64,
     slots: usize,
     kernels: Vec<Kernel>,
@@ -62,7 +67,17 @@ pub fn run(args: &Args) -> Result<()> {
         return serve(&caps.adapter, || Ok(plan.run_timed(source)?));
     }
     stages.begin("runs", format!("{} warm runs, whole and step by step", args.runs));
-    let profile = plan.profile(source, args.runs as usize)?;
+    let mut profile = plan.profile(source, args.runs as usize)?;
+    let flops: u64 = profile.steps.iter().map(|s| s.flops).sum();
+    let (mut fma, mut shares) = (Vec::new(), Vec::new());
+    if ceilings.is_some() {
+        let mut meter = FmaMeter::new(loaded.engine.gpu())?;
+        for ms in &mut profile.runs_ms {
+            fma.push(meter.sample()?);
+            *ms = plan.run_timed(source)?;
+            shares.push(100.0 * flops as f64 / *ms * 1e3 / fma[fma.len() - 1]);
+        }
+    }
     stages.finish();
     let memory = plan.memory();
     let whole = Work::sum(&profile.steps, ceilings.as_ref()).in_ms(profile.median_ms());
@@ -83,6 +98,8 @@ pub fn run(args: &Args) -> Result<()> {
         gflops_total: whole.gflops,
         gflops_per_second: whole.gflops_per_second,
         percent_of_ceiling: whole.percent_of_ceiling,
+        fma_gflops_per_second: fma.iter().map(|rate| rate / 1e9).collect(),
+        percent_of_fma: (!shares.is_empty()).then(|| median(&shares)),
         activation_bytes: memory.activations,
         slots: memory.slots,
         kernels: by_kernel(profile.steps.iter(), ceilings.as_ref()),
@@ -130,6 +147,12 @@ fn print(report: &Report) {
         report.gflops_per_second,
         report.percent_of_ceiling.map_or(String::new(), |p| format!(", {p:.0} % of what the ceilings allow"))
     );
+    if let Some(percent) = report.percent_of_fma {
+        out!(
+            "{percent:.0} % of multiply-adds alone ({:.1} GFLOP/s), which were measured before each run; median of the pairs",
+            median(&report.fma_gflops_per_second)
+        );
+    }
     out!("activations {:.2} MiB in {} slots; steps by {}", report.activation_bytes as f64 / (1 << 20) as f64, report.slots, report.clock);
     let width = report.steps.iter().map(|s| s.label.len()).max().unwrap_or(0);
     out!("{:<width$}  {:>9}  {:>8}  {:>8}  {:>6}  of ceiling", "step", "ms", "GFLOP/s", "GB/s", "share");
