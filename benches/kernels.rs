@@ -190,13 +190,13 @@ mod attention {
     }
 
     /// ViT-B/16 by every kernel that the device runs, one path.
-    #[divan::bench(args = ops::attention_kernels(engine().caps()).map(|k| k.name))]
+    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size).map(|k| k.name))]
     fn one_path_by(bencher: Bencher, name: &str) {
         by(bencher, name, &[QK]);
     }
 
     /// The same with two paths.
-    #[divan::bench(args = ops::attention_kernels(engine().caps()).map(|k| k.name))]
+    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size).map(|k| k.name))]
     fn two_paths_by(bencher: Bencher, name: &str) {
         by(bencher, name, &[QK, VV]);
     }
@@ -205,7 +205,7 @@ mod attention {
         let m = B16;
         let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
         let tiles = Tiles::equal(engine().gpu(), 1, m.tokens).expect("tiles");
-        let kernel = ops::attention_kernels(engine().caps()).find(|k| k.name == name).expect("a kernel of the list");
+        let kernel = ops::attention_kernels(engine().caps(), heads(B16).size).find(|k| k.name == name).expect("a kernel of the list");
         time(bencher, |b| {
             let qkv = b.import(&qkv);
             let args = AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, cap: None, causal: false, paths };

@@ -31,6 +31,7 @@
 // their rows, their ends; keys up to a multiple of eight are filled in, with end 0.
 //
 // include: common/attention_operands.wgsl
+// include: common/attention_fours.wgsl
 // include: common/act_{f32,f16}.wgsl
 // include: common/tile.wgsl
 

@@ -5,17 +5,21 @@
 //   1. scores: each thread all 32 rows x 4 keys. Lane i reads row i of each eight, and the others get it by broadcast;
 //   2. streaming softmax, in registers: the largest of a row is found by the lanes together, sums stay in parts to the end;
 //   3. values: each thread 32 rows x 8 channels. Four keys' probabilities are taken from the lane that has them.
-// So a thread loads 4 + 4 vectors for 512 multiply-adds of step 1 (4 + 8 with two paths, whose keys differ) and 8 for
-// 1,024 of step 3, where `attention` loads 16 for 256; no score passes through memory. For devices where a load costs
-// as much as many multiply-adds and registers are many.
+// A load takes eight channels, as in `matmul_subgroup_50x8`. So a thread loads 4 + 4 times for 1,024 multiply-adds of step 1
+// (4 + 8 with two paths, whose keys differ) and 4 times for 1,024 of step 3, where `attention` loads 16 vectors for 256; no
+// score passes through memory. For devices where a load costs as much as many multiply-adds and registers are many. Heads
+// must be multiples of 8.
 //
 // Rows 0 to 15 and 16 to 31 are 32 queries, or the same 16 by path A and by path B. All threads stay to the end.
 // As in `matmul`, each parks its result in its own part of workgroup memory (8 KiB) and stores it in a loop.
 //
 // family: attention
-// needs: subgroup
+// needs: subgroup_int64
 // include: common/attention_operands.wgsl
+// include: common/attention_eights.wgsl
 // include: common/act_{f32,f16}.wgsl
+// include: common/act8_{act}.wgsl
+// include: common/two_floats.wgsl
 // include: common/tile.wgsl
 
 var<workgroup> parked: array<vec4<f32>, 512>;   // [32 rows, 2 vectors, 8 threads]
@@ -71,29 +75,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let len = tile.y;
     let query0 = tile.z;
     let head = group.y * params.head4;
+    let head8 = params.head4 / 2u;
+    let width8 = params.width4 / 2u;
     let two = params.paths == 2u;
-    let stride = params.stride4;
+    let stride = params.stride4 / 2u;
     // Keys beyond the last query of a causal tile are never seen.
     let seen = select(len, min(len, query0 + select(32u, 16u, two)), params.causal != 0u);
     let limit = select(seen, tile.w, TRIE != 0u);
     let bias0 = select(0u, tile.w * params.bias_rows, BIAS != 0u);
     // Scores that are bias alone need no product.
-    let steps = select(params.head4, 0u, BIAS != 0u && params.scale == 0.0);
+    let steps = select(head8, 0u, BIAS != 0u && params.scale == 0.0);
 
     // Query of row 16; where P and Q of the upper rows and of the lower ones begin.
     let query16 = query0 + select(16u, 0u, two);
-    let pa = params.a_query * params.width4 + head;
-    let qa = params.a_key * params.width4 + head;
-    let pb = select(params.a_query, params.b_query, two) * params.width4 + head;
-    let qb = params.b_key * params.width4 + head;
+    let pa = params.a_query * width8 + head / 2u;
+    let qa = params.a_key * width8 + head / 2u;
+    let pb = select(params.a_query, params.b_query, two) * width8 + head / 2u;
+    let qb = params.b_key * width8 + head / 2u;
     let p0 = (start + min(query0 + 0u + lane, len - 1u)) * stride + pa;
     let p1 = (start + min(query0 + 8u + lane, len - 1u)) * stride + pa;
     let p2 = (start + min(query16 + 0u + lane, len - 1u)) * stride + pb;
     let p3 = (start + min(query16 + 8u + lane, len - 1u)) * stride + pb;
-    let column0 = group.z * 16u + lane;
-    let column1 = column0 + 8u;
-    let values0 = params.value_at4 + head + min(column0, params.head4 - 1u);
-    let values1 = params.value_at4 + head + min(column1, params.head4 - 1u);
+    let column = group.z * 16u + 2u * lane;
+    let value_at = (params.value_at4 + head) / 2u + min(group.z * 8u + lane, head8 - 1u);
 
     var largest0 = vec4<f32>(MASKED); var sum0 = vec4<f32>(0.0);
     var largest1 = vec4<f32>(MASKED); var sum1 = vec4<f32>(0.0);
@@ -149,47 +153,47 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         var s24 = vec4<f32>(0.0); var s25 = vec4<f32>(0.0); var s26 = vec4<f32>(0.0); var s27 = vec4<f32>(0.0);
         var s28 = vec4<f32>(0.0); var s29 = vec4<f32>(0.0); var s30 = vec4<f32>(0.0); var s31 = vec4<f32>(0.0);
         for (var c = 0u; c < steps; c += 1u) {
-            let k = transpose(mat4x4<f32>(load(at.x + c), load(at.y + c), load(at.z + c), load(at.w + c)));
-            let a0 = load(p0 + c);
-            s0 = step4(subgroupBroadcast(a0, 0u), k, s0);
-            s1 = step4(subgroupBroadcast(a0, 1u), k, s1);
-            s2 = step4(subgroupBroadcast(a0, 2u), k, s2);
-            s3 = step4(subgroupBroadcast(a0, 3u), k, s3);
-            s4 = step4(subgroupBroadcast(a0, 4u), k, s4);
-            s5 = step4(subgroupBroadcast(a0, 5u), k, s5);
-            s6 = step4(subgroupBroadcast(a0, 6u), k, s6);
-            s7 = step4(subgroupBroadcast(a0, 7u), k, s7);
-            let a1 = load(p1 + c);
-            s8 = step4(subgroupBroadcast(a1, 0u), k, s8);
-            s9 = step4(subgroupBroadcast(a1, 1u), k, s9);
-            s10 = step4(subgroupBroadcast(a1, 2u), k, s10);
-            s11 = step4(subgroupBroadcast(a1, 3u), k, s11);
-            s12 = step4(subgroupBroadcast(a1, 4u), k, s12);
-            s13 = step4(subgroupBroadcast(a1, 5u), k, s13);
-            s14 = step4(subgroupBroadcast(a1, 6u), k, s14);
-            s15 = step4(subgroupBroadcast(a1, 7u), k, s15);
+            let k = four_keys_at(at + c);
+            let a0 = qkv[p0 + c]; let low0 = low_acts(a0); let high0 = high_acts(a0);
+            s0 = step8(subgroupBroadcast(low0, 0u), subgroupBroadcast(high0, 0u), k, s0);
+            s1 = step8(subgroupBroadcast(low0, 1u), subgroupBroadcast(high0, 1u), k, s1);
+            s2 = step8(subgroupBroadcast(low0, 2u), subgroupBroadcast(high0, 2u), k, s2);
+            s3 = step8(subgroupBroadcast(low0, 3u), subgroupBroadcast(high0, 3u), k, s3);
+            s4 = step8(subgroupBroadcast(low0, 4u), subgroupBroadcast(high0, 4u), k, s4);
+            s5 = step8(subgroupBroadcast(low0, 5u), subgroupBroadcast(high0, 5u), k, s5);
+            s6 = step8(subgroupBroadcast(low0, 6u), subgroupBroadcast(high0, 6u), k, s6);
+            s7 = step8(subgroupBroadcast(low0, 7u), subgroupBroadcast(high0, 7u), k, s7);
+            let a1 = qkv[p1 + c]; let low1 = low_acts(a1); let high1 = high_acts(a1);
+            s8 = step8(subgroupBroadcast(low1, 0u), subgroupBroadcast(high1, 0u), k, s8);
+            s9 = step8(subgroupBroadcast(low1, 1u), subgroupBroadcast(high1, 1u), k, s9);
+            s10 = step8(subgroupBroadcast(low1, 2u), subgroupBroadcast(high1, 2u), k, s10);
+            s11 = step8(subgroupBroadcast(low1, 3u), subgroupBroadcast(high1, 3u), k, s11);
+            s12 = step8(subgroupBroadcast(low1, 4u), subgroupBroadcast(high1, 4u), k, s12);
+            s13 = step8(subgroupBroadcast(low1, 5u), subgroupBroadcast(high1, 5u), k, s13);
+            s14 = step8(subgroupBroadcast(low1, 6u), subgroupBroadcast(high1, 6u), k, s14);
+            s15 = step8(subgroupBroadcast(low1, 7u), subgroupBroadcast(high1, 7u), k, s15);
             var l = k;
             if (two) {
-                l = transpose(mat4x4<f32>(load(other.x + c), load(other.y + c), load(other.z + c), load(other.w + c)));
+                l = four_keys_at(other + c);
             }
-            let a2 = load(p2 + c);
-            s16 = step4(subgroupBroadcast(a2, 0u), l, s16);
-            s17 = step4(subgroupBroadcast(a2, 1u), l, s17);
-            s18 = step4(subgroupBroadcast(a2, 2u), l, s18);
-            s19 = step4(subgroupBroadcast(a2, 3u), l, s19);
-            s20 = step4(subgroupBroadcast(a2, 4u), l, s20);
-            s21 = step4(subgroupBroadcast(a2, 5u), l, s21);
-            s22 = step4(subgroupBroadcast(a2, 6u), l, s22);
-            s23 = step4(subgroupBroadcast(a2, 7u), l, s23);
-            let a3 = load(p3 + c);
-            s24 = step4(subgroupBroadcast(a3, 0u), l, s24);
-            s25 = step4(subgroupBroadcast(a3, 1u), l, s25);
-            s26 = step4(subgroupBroadcast(a3, 2u), l, s26);
-            s27 = step4(subgroupBroadcast(a3, 3u), l, s27);
-            s28 = step4(subgroupBroadcast(a3, 4u), l, s28);
-            s29 = step4(subgroupBroadcast(a3, 5u), l, s29);
-            s30 = step4(subgroupBroadcast(a3, 6u), l, s30);
-            s31 = step4(subgroupBroadcast(a3, 7u), l, s31);
+            let a2 = qkv[p2 + c]; let low2 = low_acts(a2); let high2 = high_acts(a2);
+            s16 = step8(subgroupBroadcast(low2, 0u), subgroupBroadcast(high2, 0u), l, s16);
+            s17 = step8(subgroupBroadcast(low2, 1u), subgroupBroadcast(high2, 1u), l, s17);
+            s18 = step8(subgroupBroadcast(low2, 2u), subgroupBroadcast(high2, 2u), l, s18);
+            s19 = step8(subgroupBroadcast(low2, 3u), subgroupBroadcast(high2, 3u), l, s19);
+            s20 = step8(subgroupBroadcast(low2, 4u), subgroupBroadcast(high2, 4u), l, s20);
+            s21 = step8(subgroupBroadcast(low2, 5u), subgroupBroadcast(high2, 5u), l, s21);
+            s22 = step8(subgroupBroadcast(low2, 6u), subgroupBroadcast(high2, 6u), l, s22);
+            s23 = step8(subgroupBroadcast(low2, 7u), subgroupBroadcast(high2, 7u), l, s23);
+            let a3 = qkv[p3 + c]; let low3 = low_acts(a3); let high3 = high_acts(a3);
+            s24 = step8(subgroupBroadcast(low3, 0u), subgroupBroadcast(high3, 0u), l, s24);
+            s25 = step8(subgroupBroadcast(low3, 1u), subgroupBroadcast(high3, 1u), l, s25);
+            s26 = step8(subgroupBroadcast(low3, 2u), subgroupBroadcast(high3, 2u), l, s26);
+            s27 = step8(subgroupBroadcast(low3, 3u), subgroupBroadcast(high3, 3u), l, s27);
+            s28 = step8(subgroupBroadcast(low3, 4u), subgroupBroadcast(high3, 4u), l, s28);
+            s29 = step8(subgroupBroadcast(low3, 5u), subgroupBroadcast(high3, 5u), l, s29);
+            s30 = step8(subgroupBroadcast(low3, 6u), subgroupBroadcast(high3, 6u), l, s30);
+            s31 = step8(subgroupBroadcast(low3, 7u), subgroupBroadcast(high3, 7u), l, s31);
         }
         s0 = score_of(s0, query0 + 0u, len, bias0, these);
         s1 = score_of(s1, query0 + 1u, len, bias0, these);
@@ -292,73 +296,71 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         let quads = (min(32u, limit - key0) + 3u) / 4u;
         for (var j = 0u; j < quads; j += 1u) {
             // Keys beyond the last have probability 0, but their values must be numbers: the last key's.
-            let rows = key_rows(start, len, list, key0 + 4u * j) * params.value_stride4;
-            let v0 = mat4x4<f32>(load_value(rows.x + values0), load_value(rows.y + values0), load_value(rows.z + values0), load_value(rows.w + values0));
-            let v1 = mat4x4<f32>(load_value(rows.x + values1), load_value(rows.y + values1), load_value(rows.z + values1), load_value(rows.w + values1));
+            let v = four_values_at(key_rows(start, len, list, key0 + 4u * j) * (params.value_stride4 / 2u) + value_at);
             let w0 = subgroupShuffle(s0, j);
-            o0_0 = step4(w0, v0, o0_0); o0_1 = step4(w0, v1, o0_1);
+            o0_0 = step4(w0, v.low, o0_0); o0_1 = step4(w0, v.high, o0_1);
             let w1 = subgroupShuffle(s1, j);
-            o1_0 = step4(w1, v0, o1_0); o1_1 = step4(w1, v1, o1_1);
+            o1_0 = step4(w1, v.low, o1_0); o1_1 = step4(w1, v.high, o1_1);
             let w2 = subgroupShuffle(s2, j);
-            o2_0 = step4(w2, v0, o2_0); o2_1 = step4(w2, v1, o2_1);
+            o2_0 = step4(w2, v.low, o2_0); o2_1 = step4(w2, v.high, o2_1);
             let w3 = subgroupShuffle(s3, j);
-            o3_0 = step4(w3, v0, o3_0); o3_1 = step4(w3, v1, o3_1);
+            o3_0 = step4(w3, v.low, o3_0); o3_1 = step4(w3, v.high, o3_1);
             let w4 = subgroupShuffle(s4, j);
-            o4_0 = step4(w4, v0, o4_0); o4_1 = step4(w4, v1, o4_1);
+            o4_0 = step4(w4, v.low, o4_0); o4_1 = step4(w4, v.high, o4_1);
             let w5 = subgroupShuffle(s5, j);
-            o5_0 = step4(w5, v0, o5_0); o5_1 = step4(w5, v1, o5_1);
+            o5_0 = step4(w5, v.low, o5_0); o5_1 = step4(w5, v.high, o5_1);
             let w6 = subgroupShuffle(s6, j);
-            o6_0 = step4(w6, v0, o6_0); o6_1 = step4(w6, v1, o6_1);
+            o6_0 = step4(w6, v.low, o6_0); o6_1 = step4(w6, v.high, o6_1);
             let w7 = subgroupShuffle(s7, j);
-            o7_0 = step4(w7, v0, o7_0); o7_1 = step4(w7, v1, o7_1);
+            o7_0 = step4(w7, v.low, o7_0); o7_1 = step4(w7, v.high, o7_1);
             let w8 = subgroupShuffle(s8, j);
-            o8_0 = step4(w8, v0, o8_0); o8_1 = step4(w8, v1, o8_1);
+            o8_0 = step4(w8, v.low, o8_0); o8_1 = step4(w8, v.high, o8_1);
             let w9 = subgroupShuffle(s9, j);
-            o9_0 = step4(w9, v0, o9_0); o9_1 = step4(w9, v1, o9_1);
+            o9_0 = step4(w9, v.low, o9_0); o9_1 = step4(w9, v.high, o9_1);
             let w10 = subgroupShuffle(s10, j);
-            o10_0 = step4(w10, v0, o10_0); o10_1 = step4(w10, v1, o10_1);
+            o10_0 = step4(w10, v.low, o10_0); o10_1 = step4(w10, v.high, o10_1);
             let w11 = subgroupShuffle(s11, j);
-            o11_0 = step4(w11, v0, o11_0); o11_1 = step4(w11, v1, o11_1);
+            o11_0 = step4(w11, v.low, o11_0); o11_1 = step4(w11, v.high, o11_1);
             let w12 = subgroupShuffle(s12, j);
-            o12_0 = step4(w12, v0, o12_0); o12_1 = step4(w12, v1, o12_1);
+            o12_0 = step4(w12, v.low, o12_0); o12_1 = step4(w12, v.high, o12_1);
             let w13 = subgroupShuffle(s13, j);
-            o13_0 = step4(w13, v0, o13_0); o13_1 = step4(w13, v1, o13_1);
+            o13_0 = step4(w13, v.low, o13_0); o13_1 = step4(w13, v.high, o13_1);
             let w14 = subgroupShuffle(s14, j);
-            o14_0 = step4(w14, v0, o14_0); o14_1 = step4(w14, v1, o14_1);
+            o14_0 = step4(w14, v.low, o14_0); o14_1 = step4(w14, v.high, o14_1);
             let w15 = subgroupShuffle(s15, j);
-            o15_0 = step4(w15, v0, o15_0); o15_1 = step4(w15, v1, o15_1);
+            o15_0 = step4(w15, v.low, o15_0); o15_1 = step4(w15, v.high, o15_1);
             let w16 = subgroupShuffle(s16, j);
-            o16_0 = step4(w16, v0, o16_0); o16_1 = step4(w16, v1, o16_1);
+            o16_0 = step4(w16, v.low, o16_0); o16_1 = step4(w16, v.high, o16_1);
             let w17 = subgroupShuffle(s17, j);
-            o17_0 = step4(w17, v0, o17_0); o17_1 = step4(w17, v1, o17_1);
+            o17_0 = step4(w17, v.low, o17_0); o17_1 = step4(w17, v.high, o17_1);
             let w18 = subgroupShuffle(s18, j);
-            o18_0 = step4(w18, v0, o18_0); o18_1 = step4(w18, v1, o18_1);
+            o18_0 = step4(w18, v.low, o18_0); o18_1 = step4(w18, v.high, o18_1);
             let w19 = subgroupShuffle(s19, j);
-            o19_0 = step4(w19, v0, o19_0); o19_1 = step4(w19, v1, o19_1);
+            o19_0 = step4(w19, v.low, o19_0); o19_1 = step4(w19, v.high, o19_1);
             let w20 = subgroupShuffle(s20, j);
-            o20_0 = step4(w20, v0, o20_0); o20_1 = step4(w20, v1, o20_1);
+            o20_0 = step4(w20, v.low, o20_0); o20_1 = step4(w20, v.high, o20_1);
             let w21 = subgroupShuffle(s21, j);
-            o21_0 = step4(w21, v0, o21_0); o21_1 = step4(w21, v1, o21_1);
+            o21_0 = step4(w21, v.low, o21_0); o21_1 = step4(w21, v.high, o21_1);
             let w22 = subgroupShuffle(s22, j);
-            o22_0 = step4(w22, v0, o22_0); o22_1 = step4(w22, v1, o22_1);
+            o22_0 = step4(w22, v.low, o22_0); o22_1 = step4(w22, v.high, o22_1);
             let w23 = subgroupShuffle(s23, j);
-            o23_0 = step4(w23, v0, o23_0); o23_1 = step4(w23, v1, o23_1);
+            o23_0 = step4(w23, v.low, o23_0); o23_1 = step4(w23, v.high, o23_1);
             let w24 = subgroupShuffle(s24, j);
-            o24_0 = step4(w24, v0, o24_0); o24_1 = step4(w24, v1, o24_1);
+            o24_0 = step4(w24, v.low, o24_0); o24_1 = step4(w24, v.high, o24_1);
             let w25 = subgroupShuffle(s25, j);
-            o25_0 = step4(w25, v0, o25_0); o25_1 = step4(w25, v1, o25_1);
+            o25_0 = step4(w25, v.low, o25_0); o25_1 = step4(w25, v.high, o25_1);
             let w26 = subgroupShuffle(s26, j);
-            o26_0 = step4(w26, v0, o26_0); o26_1 = step4(w26, v1, o26_1);
+            o26_0 = step4(w26, v.low, o26_0); o26_1 = step4(w26, v.high, o26_1);
             let w27 = subgroupShuffle(s27, j);
-            o27_0 = step4(w27, v0, o27_0); o27_1 = step4(w27, v1, o27_1);
+            o27_0 = step4(w27, v.low, o27_0); o27_1 = step4(w27, v.high, o27_1);
             let w28 = subgroupShuffle(s28, j);
-            o28_0 = step4(w28, v0, o28_0); o28_1 = step4(w28, v1, o28_1);
+            o28_0 = step4(w28, v.low, o28_0); o28_1 = step4(w28, v.high, o28_1);
             let w29 = subgroupShuffle(s29, j);
-            o29_0 = step4(w29, v0, o29_0); o29_1 = step4(w29, v1, o29_1);
+            o29_0 = step4(w29, v.low, o29_0); o29_1 = step4(w29, v.high, o29_1);
             let w30 = subgroupShuffle(s30, j);
-            o30_0 = step4(w30, v0, o30_0); o30_1 = step4(w30, v1, o30_1);
+            o30_0 = step4(w30, v.low, o30_0); o30_1 = step4(w30, v.high, o30_1);
             let w31 = subgroupShuffle(s31, j);
-            o31_0 = step4(w31, v0, o31_0); o31_1 = step4(w31, v1, o31_1);
+            o31_0 = step4(w31, v.low, o31_0); o31_1 = step4(w31, v.high, o31_1);
         }
     }
 
@@ -418,7 +420,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         let lower = row >= 16u;
         let first = select(first_a, first_b, lower);
         let query = select(query0, query16, lower) + row % 16u;
-        store(first, query, len, column0, v0);
-        store(first, query, len, column1, v1);
+        store(first, query, len, column, v0);
+        store(first, query, len, column + 1u, v1);
     }
 }

@@ -1,4 +1,5 @@
-// What the kernels of attention read and write, and what a score becomes. See attention.wgsl for the meaning.
+// What the kernels of attention read and write, and what a score becomes. See attention.wgsl for the meaning. How many channels of
+// qkv and values one load takes is the kernel's affair: `attention_fours`, `attention_eights`.
 struct Params {
     head4: u32,      // dh / 4
     width4: u32,     // C / 4
@@ -29,20 +30,10 @@ override CAP = 0u;
 const MASKED = -1.0e30;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<Act4>;
-@group(0) @binding(2) var<storage, read> values: array<Act4>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> base: array<Act4>;
 @group(0) @binding(6) var<storage, read_write> out: array<Act4>;
-
-fn load(at: u32) -> vec4<f32> {
-    return widen_act(qkv[at]);
-}
-
-fn load_value(at: u32) -> vec4<f32> {
-    return widen_act(values[at]);
-}
 
 // Scores of four neighbouring keys, key / 4 of them, from their dot products; bias_row is the query's.
 fn scores_of(products: vec4<f32>, bias_row: u32, quad: u32) -> vec4<f32> {

@@ -18,15 +18,16 @@ const MAX_HEAD: usize = 128;
 /// The kernels of attention; all do the same work by the same lists of it. The first runs on every device.
 static VARIANTS: [&Kernel; 2] = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
 
-/// Those that a device can run.
-pub fn attention_kernels(caps: &Caps) -> impl Iterator<Item = &'static Kernel> {
-    VARIANTS.into_iter().filter(|k| k.need.is_none_or(|need| need.met(caps)))
+/// Those that a device can run on heads of `size` channels.
+pub fn attention_kernels(caps: &Caps, size: usize) -> impl Iterator<Item = &'static Kernel> {
+    let runs = move |k: &Kernel| k.need.is_none_or(|need| need.met(caps)) && (*k == kernel::KERNEL || size.is_multiple_of(8));
+    VARIANTS.into_iter().filter(move |k| runs(k))
 }
 
 /// The kernel of a device. A CPU driver pays for a load as for many multiply-adds and has room for wide tiles: there the one
 /// that loads least. A GPU's registers would not hold them.
-fn choose(caps: &Caps) -> &'static Kernel {
-    let last = if caps.device_type == wgpu::DeviceType::Cpu { attention_kernels(caps).last() } else { None };
+fn choose(caps: &Caps, size: usize) -> &'static Kernel {
+    let last = if caps.device_type == wgpu::DeviceType::Cpu { attention_kernels(caps, size).last() } else { None };
     last.unwrap_or(&kernel::KERNEL)
 }
 
@@ -54,7 +55,7 @@ pub struct AttentionArgs<'a> {
 /// # Errors
 /// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two, or two over a trie.
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
-    let kernel = choose(&b.gpu().caps);
+    let kernel = choose(&b.gpu().caps, args.heads.size);
     attention_by(b, name, args, kernel)
 }
 
@@ -133,7 +134,7 @@ pub struct AttentionSum<'a> {
 /// # Errors
 /// As [`attention`]; columns that are not there, a bias too small for the sequences.
 pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) -> Result<Value> {
-    let kernel = choose(&b.gpu().caps);
+    let kernel = choose(&b.gpu().caps, args.heads.size);
     attention_sum_by(b, name, args, kernel)
 }
 
@@ -226,8 +227,13 @@ struct Work<'a> {
 /// Pushes the step; `params` have columns, weights and scale already.
 fn push(b: &mut PlanBuilder, name: &str, w: Work<'_>, params: kernel::Params) -> Result<()> {
     const OP: &str = "attention";
-    if !attention_kernels(&b.gpu().caps).any(|k| k == w.by) {
-        return Err(Error::shape(OP, "kernel", "one that this device runs", format!("{} ({:?})", w.by.name, w.by.need)));
+    if !attention_kernels(&b.gpu().caps, w.heads.size).any(|k| k == w.by) {
+        return Err(Error::shape(
+            OP,
+            "kernel",
+            format!("one that this device runs on heads of {}", w.heads.size),
+            format!("{} ({:?})", w.by.name, w.by.need),
+        ));
     }
     let (tiles, heads) = (w.tiles, w.heads);
     let width = (heads.heads * heads.size) as u32;

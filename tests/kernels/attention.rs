@@ -24,9 +24,9 @@ const STEEP_ATTENTION: Tolerance = Tolerance { absolute: 2e-4, relative: 2e-4 };
 /// Directions stored as halves: 2^-11 of each component, so up to that of a score of 0.5 and of its probability.
 const UNIT_HALVES: Tolerance = Tolerance { absolute: 5e-4, relative: 5e-4 };
 
-/// Every kernel of the family that the device runs.
-fn every(case: &Case) -> Vec<&'static Kernel> {
-    ops::attention_kernels(case.rig.engine.caps()).collect()
+/// Every kernel of the family that the device runs on such heads.
+fn every(case: &Case, heads: Heads) -> Vec<&'static Kernel> {
+    ops::attention_kernels(case.rig.engine.caps(), heads.size).collect()
 }
 
 /// The case of one kernel of the family.
@@ -63,7 +63,7 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
         "sequences {:?}, {} heads of {}, causal {}, paths {:?}, {}",
         r.lengths, r.heads.heads, r.heads.size, r.causal, r.paths, r.act
     );
-    for kernel in every(case) {
+    for kernel in every(case, r.heads) {
         let got = run(case.rig, |b| {
             let qkv = b.import(&tensor);
             let args = AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths };
@@ -135,7 +135,7 @@ fn trie(case: &Case) {
         let tensor = upload(case.rig, &[rows, 3 * width], act, &qkv);
         let tiles = Tiles::trie(case.rig.engine.gpu(), ends).expect("tiles");
         let want = reference::attention_trie(&qkv, ends, heads, scale, QK);
-        for kernel in every(case) {
+        for kernel in every(case, heads) {
             let got = run(case.rig, |b| {
                 let qkv = b.import(&tensor);
                 let args = AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] };
@@ -171,7 +171,7 @@ fn unit_values(case: &Case) {
         let tensor = upload(case.rig, &[tokens, 3 * width], act, &qkv);
         let want: Vec<f32> =
             [QK, unit].iter().flat_map(|&path| reference::attention(&qkv, &segments(&[tokens]), heads, 0.5, false, path)).collect();
-        for kernel in every(case) {
+        for kernel in every(case, heads) {
             let got = run(case.rig, |b| {
                 let qkv = b.import(&tensor);
                 let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
@@ -244,7 +244,7 @@ fn sums(case: &Case) {
                 if based {
                     want.iter_mut().zip(&base).for_each(|(w, b)| *w += b);
                 }
-                for kernel in every(case) {
+                for kernel in every(case, heads) {
                     let got = run(case.rig, |b| {
                         let [source, values, base] = [0, 1, 2].map(|i| b.import(&tensors[i]));
                         let bias = match kind {
@@ -276,7 +276,7 @@ fn limits(case: &Case) {
     let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens).expect("tiles");
     let values: Vec<f32> = qkv.chunks(3 * width as usize).flat_map(|row| row[2 * width as usize..].to_vec()).collect();
     let of = |columns, weight| WeightedPair { columns, weight };
-    for kernel in every(case) {
+    for kernel in every(case, heads) {
         let sum = |b: &mut PlanBuilder, values: lancet::gpu::Value, value_column, scale, terms: &[WeightedPair]| {
             let qkv = b.import(&tensor);
             let source = ops::unit_heads(b, "unit", qkv, 64, None)?;
@@ -311,7 +311,7 @@ fn capped(case: &Case) {
             let want: Vec<f32> = paths.iter().flat_map(one).collect();
             // Values of up to `spread` are averaged.
             let tolerance = Tolerance { absolute: ATTENTION.absolute * f64::from(spread).max(1.0), ..ATTENTION };
-            for kernel in every(case) {
+            for kernel in every(case, heads) {
                 let got = run(case.rig, |b| {
                     let args = AttentionArgs { qkv: b.import(&tensor), tiles: &tiles, heads, scale: 0.25, cap: Some(cap), causal, paths };
                     ops::attention_by(b, "y", args, kernel)
