@@ -19,7 +19,7 @@
 // include: common/attention_eights.wgsl
 // include: common/act_{f32,f16}.wgsl
 // include: common/act8_{act}.wgsl
-// include: common/two_floats.wgsl
+// include: common/eight_floats.wgsl
 // include: common/tile.wgsl
 
 var<workgroup> parked: array<vec4<f32>, 512>;   // [32 rows, 2 vectors, 8 threads]

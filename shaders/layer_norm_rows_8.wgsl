@@ -11,7 +11,7 @@
 // needs: subgroup_int64
 // include: common/act_{f32,f16}.wgsl
 // include: common/act8_{act}.wgsl
-// include: common/two_floats.wgsl
+// include: common/eight_floats.wgsl
 // include: common/index.wgsl
 
 struct Params {
@@ -46,7 +46,7 @@ fn load(from_class: bool, row: u32, eight: u32) -> Eight {
 }
 
 fn floats(v: vec4<u64>) -> Eight {
-    return Eight(vec4<f32>(two_floats(v.x), two_floats(v.y)), vec4<f32>(two_floats(v.z), two_floats(v.w)));
+    return Eight(low_floats(v), high_floats(v));
 }
 
 // A thread's row, and what it takes to normalise it.

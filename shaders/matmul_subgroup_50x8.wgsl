@@ -7,7 +7,8 @@
 // A CPU driver makes a load lane by lane, with a test and four copies each, whether its components have 32 bits or 64. So
 // this kernel loads f32 as 64-bit words, eight elements at once: 7 + 8 loads for 3,200 multiply-adds, where
 // `matmul_subgroup_25x16` has 20 for 1,600. Rows and columns are as many as make the fewest loads for 400 sums, which live on
-// the stack anyway. K, and the rows of x, must be multiples of 8.
+// the stack anyway. The eight columns of a thread are likewise finished and stored at once. N, K and the rows of x must be
+// multiples of 8.
 //
 // As in `matmul`, each thread parks its tile in its own part of workgroup memory (12.5 KiB) and finishes it in a loop.
 //
@@ -17,19 +18,18 @@
 // include: common/weight_{f32,f16}.wgsl
 // include: common/act8_{act}.wgsl
 // include: common/weight8_{weight}.wgsl
-// include: common/two_floats.wgsl
+// include: common/eight_floats.wgsl
 // include: common/matmul_operands.wgsl
 // include: common/matmul_eights.wgsl
-// include: common/matmul_finish.wgsl
 // include: common/tile.wgsl
 // include: common/gelu.wgsl
 
-var<workgroup> parked: array<vec4<f32>, 800>;   // [8 threads, 50 rows, 2 columns]
+var<workgroup> parked: array<vec4<u64>, 400>;   // [8 threads, 50 rows] of eight columns
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32,
         @builtin(subgroup_invocation_id) lane: u32) {
-    let column = (group.x * 8u + thread) * 2u;
+    let eight = group.x * 8u + thread;
     let row = group.y * 50u;
     let share = lane % 8u;
     let k8 = params.k4 / 2u;
@@ -91,8 +91,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var acc48_0 = vec4<f32>(0.0); var acc48_1 = vec4<f32>(0.0);
     var acc49_0 = vec4<f32>(0.0); var acc49_1 = vec4<f32>(0.0);
     for (var k = k_first(group.z) / 2u; k < k_end(group.z) / 2u; k += 1u) {
-        let b0 = columns8(column + 0u, k8, k);
-        let b1 = columns8(column + 1u, k8, k);
+        let b0 = columns8(2u * eight, k8, k);
+        let b1 = columns8(2u * eight + 1u, k8, k);
         let x0_k = x[x0 + k]; let low0 = low_acts(x0_k); let high0 = high_acts(x0_k);
         let l0 = subgroupBroadcast(low0, 0u); let h0 = subgroupBroadcast(high0, 0u);
         acc0_0 = step8(l0, h0, b0, acc0_0); acc0_1 = step8(l0, h0, b1, acc0_1);
@@ -202,35 +202,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         acc49_0 = step8(l49, h49, b0, acc49_0); acc49_1 = step8(l49, h49, b1, acc49_1);
     }
 
-    let mine = thread * 100u;
-    parked[mine + 0u] = acc0_0; parked[mine + 1u] = acc0_1; parked[mine + 2u] = acc1_0; parked[mine + 3u] = acc1_1;
-    parked[mine + 4u] = acc2_0; parked[mine + 5u] = acc2_1; parked[mine + 6u] = acc3_0; parked[mine + 7u] = acc3_1;
-    parked[mine + 8u] = acc4_0; parked[mine + 9u] = acc4_1; parked[mine + 10u] = acc5_0; parked[mine + 11u] = acc5_1;
-    parked[mine + 12u] = acc6_0; parked[mine + 13u] = acc6_1; parked[mine + 14u] = acc7_0; parked[mine + 15u] = acc7_1;
-    parked[mine + 16u] = acc8_0; parked[mine + 17u] = acc8_1; parked[mine + 18u] = acc9_0; parked[mine + 19u] = acc9_1;
-    parked[mine + 20u] = acc10_0; parked[mine + 21u] = acc10_1; parked[mine + 22u] = acc11_0; parked[mine + 23u] = acc11_1;
-    parked[mine + 24u] = acc12_0; parked[mine + 25u] = acc12_1; parked[mine + 26u] = acc13_0; parked[mine + 27u] = acc13_1;
-    parked[mine + 28u] = acc14_0; parked[mine + 29u] = acc14_1; parked[mine + 30u] = acc15_0; parked[mine + 31u] = acc15_1;
-    parked[mine + 32u] = acc16_0; parked[mine + 33u] = acc16_1; parked[mine + 34u] = acc17_0; parked[mine + 35u] = acc17_1;
-    parked[mine + 36u] = acc18_0; parked[mine + 37u] = acc18_1; parked[mine + 38u] = acc19_0; parked[mine + 39u] = acc19_1;
-    parked[mine + 40u] = acc20_0; parked[mine + 41u] = acc20_1; parked[mine + 42u] = acc21_0; parked[mine + 43u] = acc21_1;
-    parked[mine + 44u] = acc22_0; parked[mine + 45u] = acc22_1; parked[mine + 46u] = acc23_0; parked[mine + 47u] = acc23_1;
-    parked[mine + 48u] = acc24_0; parked[mine + 49u] = acc24_1; parked[mine + 50u] = acc25_0; parked[mine + 51u] = acc25_1;
-    parked[mine + 52u] = acc26_0; parked[mine + 53u] = acc26_1; parked[mine + 54u] = acc27_0; parked[mine + 55u] = acc27_1;
-    parked[mine + 56u] = acc28_0; parked[mine + 57u] = acc28_1; parked[mine + 58u] = acc29_0; parked[mine + 59u] = acc29_1;
-    parked[mine + 60u] = acc30_0; parked[mine + 61u] = acc30_1; parked[mine + 62u] = acc31_0; parked[mine + 63u] = acc31_1;
-    parked[mine + 64u] = acc32_0; parked[mine + 65u] = acc32_1; parked[mine + 66u] = acc33_0; parked[mine + 67u] = acc33_1;
-    parked[mine + 68u] = acc34_0; parked[mine + 69u] = acc34_1; parked[mine + 70u] = acc35_0; parked[mine + 71u] = acc35_1;
-    parked[mine + 72u] = acc36_0; parked[mine + 73u] = acc36_1; parked[mine + 74u] = acc37_0; parked[mine + 75u] = acc37_1;
-    parked[mine + 76u] = acc38_0; parked[mine + 77u] = acc38_1; parked[mine + 78u] = acc39_0; parked[mine + 79u] = acc39_1;
-    parked[mine + 80u] = acc40_0; parked[mine + 81u] = acc40_1; parked[mine + 82u] = acc41_0; parked[mine + 83u] = acc41_1;
-    parked[mine + 84u] = acc42_0; parked[mine + 85u] = acc42_1; parked[mine + 86u] = acc43_0; parked[mine + 87u] = acc43_1;
-    parked[mine + 88u] = acc44_0; parked[mine + 89u] = acc44_1; parked[mine + 90u] = acc45_0; parked[mine + 91u] = acc45_1;
-    parked[mine + 92u] = acc46_0; parked[mine + 93u] = acc46_1; parked[mine + 94u] = acc47_0; parked[mine + 95u] = acc47_1;
-    parked[mine + 96u] = acc48_0; parked[mine + 97u] = acc48_1; parked[mine + 98u] = acc49_0; parked[mine + 99u] = acc49_1;
-    for (var r = row; r < min(row + 50u, params.m); r += 1u) {
-        for (var c = column; c < min(column + 2u, params.n4); c += 1u) {
-            put(group.z, r, c, parked[mine + (r - row) * 2u + c - column]);
+    let mine = thread * 50u;
+    parked[mine + 0u] = eight_floats(acc0_0, acc0_1); parked[mine + 1u] = eight_floats(acc1_0, acc1_1);
+    parked[mine + 2u] = eight_floats(acc2_0, acc2_1); parked[mine + 3u] = eight_floats(acc3_0, acc3_1);
+    parked[mine + 4u] = eight_floats(acc4_0, acc4_1); parked[mine + 5u] = eight_floats(acc5_0, acc5_1);
+    parked[mine + 6u] = eight_floats(acc6_0, acc6_1); parked[mine + 7u] = eight_floats(acc7_0, acc7_1);
+    parked[mine + 8u] = eight_floats(acc8_0, acc8_1); parked[mine + 9u] = eight_floats(acc9_0, acc9_1);
+    parked[mine + 10u] = eight_floats(acc10_0, acc10_1); parked[mine + 11u] = eight_floats(acc11_0, acc11_1);
+    parked[mine + 12u] = eight_floats(acc12_0, acc12_1); parked[mine + 13u] = eight_floats(acc13_0, acc13_1);
+    parked[mine + 14u] = eight_floats(acc14_0, acc14_1); parked[mine + 15u] = eight_floats(acc15_0, acc15_1);
+    parked[mine + 16u] = eight_floats(acc16_0, acc16_1); parked[mine + 17u] = eight_floats(acc17_0, acc17_1);
+    parked[mine + 18u] = eight_floats(acc18_0, acc18_1); parked[mine + 19u] = eight_floats(acc19_0, acc19_1);
+    parked[mine + 20u] = eight_floats(acc20_0, acc20_1); parked[mine + 21u] = eight_floats(acc21_0, acc21_1);
+    parked[mine + 22u] = eight_floats(acc22_0, acc22_1); parked[mine + 23u] = eight_floats(acc23_0, acc23_1);
+    parked[mine + 24u] = eight_floats(acc24_0, acc24_1); parked[mine + 25u] = eight_floats(acc25_0, acc25_1);
+    parked[mine + 26u] = eight_floats(acc26_0, acc26_1); parked[mine + 27u] = eight_floats(acc27_0, acc27_1);
+    parked[mine + 28u] = eight_floats(acc28_0, acc28_1); parked[mine + 29u] = eight_floats(acc29_0, acc29_1);
+    parked[mine + 30u] = eight_floats(acc30_0, acc30_1); parked[mine + 31u] = eight_floats(acc31_0, acc31_1);
+    parked[mine + 32u] = eight_floats(acc32_0, acc32_1); parked[mine + 33u] = eight_floats(acc33_0, acc33_1);
+    parked[mine + 34u] = eight_floats(acc34_0, acc34_1); parked[mine + 35u] = eight_floats(acc35_0, acc35_1);
+    parked[mine + 36u] = eight_floats(acc36_0, acc36_1); parked[mine + 37u] = eight_floats(acc37_0, acc37_1);
+    parked[mine + 38u] = eight_floats(acc38_0, acc38_1); parked[mine + 39u] = eight_floats(acc39_0, acc39_1);
+    parked[mine + 40u] = eight_floats(acc40_0, acc40_1); parked[mine + 41u] = eight_floats(acc41_0, acc41_1);
+    parked[mine + 42u] = eight_floats(acc42_0, acc42_1); parked[mine + 43u] = eight_floats(acc43_0, acc43_1);
+    parked[mine + 44u] = eight_floats(acc44_0, acc44_1); parked[mine + 45u] = eight_floats(acc45_0, acc45_1);
+    parked[mine + 46u] = eight_floats(acc46_0, acc46_1); parked[mine + 47u] = eight_floats(acc47_0, acc47_1);
+    parked[mine + 48u] = eight_floats(acc48_0, acc48_1); parked[mine + 49u] = eight_floats(acc49_0, acc49_1);
+    if (2u * eight < params.n4) {
+        let bias = bias8(eight);
+        for (var r = row; r < min(row + 50u, params.m); r += 1u) {
+            put8(group.z, r, eight, bias, parked[mine + r - row]);
         }
     }
 }

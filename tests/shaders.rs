@@ -259,7 +259,7 @@ fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
                 let bytes = vec![0u8; dims.iter().product::<u32>() as usize * dtype.bytes() as usize];
                 gpu.upload("zeros", dims, dtype, &bytes).expect("zeros")
             };
-            let (x, w) = (zeros(&[65, 40], act), zeros(&[68, 40], weight));
+            let (x, w) = (zeros(&[65, 40], act), zeros(&[72, 40], weight));
             let mut b = lancet::gpu::PlanBuilder::new(gpu);
             let x = b.import(&x);
             let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::Gelu, residual: Residual::None };

@@ -1,5 +1,5 @@
-// What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual. How many elements of x and w
-// one load takes is the kernel's affair: `matmul_fours`, `matmul_eights`.
+// What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual. How many elements one
+// load or store takes is the kernel's affair: `matmul_fours`, `matmul_eights`.
 //
 // x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
 // residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
@@ -27,10 +27,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> residual: array<Act4>;
-@group(0) @binding(5) var<storage, read> residual_rest: array<Act4>;
-@group(0) @binding(6) var<storage, read_write> y: array<Act4>;
 
 // Steps of 4 along K that belong to a slice.
 fn k_first(slice: u32) -> u32 {
@@ -39,15 +35,4 @@ fn k_first(slice: u32) -> u32 {
 
 fn k_end(slice: u32) -> u32 {
     return min((slice + 1u) * params.slice4, params.k4);
-}
-
-// The sum of four columns of a row: finished, or as it is where it is one of several.
-fn put(slice: u32, row: u32, column: u32, sum: vec4<f32>) {
-    if (params.slices == 1u) {
-        finish(row, column, sum);
-        return;
-    }
-    let at = ((slice * params.m + row) * params.n4 + column) * ACTS_OF_F32X4;
-    y[at] = f32x4_low(sum);
-    y[at + ACTS_OF_F32X4 - 1u] = f32x4_high(sum);
 }

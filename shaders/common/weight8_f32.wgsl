@@ -2,9 +2,9 @@
 alias Weight8 = vec4<u64>;
 
 fn low_weights(v: Weight8) -> vec4<f32> {
-    return vec4<f32>(two_floats(v.x), two_floats(v.y));
+    return low_floats(v);
 }
 
 fn high_weights(v: Weight8) -> vec4<f32> {
-    return vec4<f32>(two_floats(v.z), two_floats(v.w));
+    return high_floats(v);
 }

@@ -142,10 +142,10 @@ pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: 
     Ok(y)
 }
 
-/// The power of two that K, the row length of x and its first column are multiples of.
+/// The power of two that N, K, the row length of x and its first column are multiples of.
 fn unit(MatmulArgs { x, x_offset, weight, .. }: MatmulArgs<'_>) -> u32 {
-    let k = weight.shape().last().copied().unwrap_or_default();
-    1 << (k | x_offset | x.shape().width()).trailing_zeros().min(31)
+    let sides = weight.shape().iter().fold(x_offset | x.shape().width(), |all, side| all | side);
+    1 << sides.trailing_zeros().min(31)
 }
 
 /// M, N and K of operands that fit.

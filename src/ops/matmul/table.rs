@@ -70,7 +70,8 @@ pub fn choose(gpu: &Gpu, shape: [u32; 3], act: DType, weight: DType, unit: u32) 
 
 /// The choice of lancet's own table, for x used whole.
 pub fn shipped(caps: &Caps, shape: [u32; 3], act: DType, weight: DType) -> Choice {
-    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight, shape[2])
+    let [_, n, k] = shape;
+    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight, 1 << (n | k).trailing_zeros().min(31))
 }
 
 fn first_of<'a>(caps: &Caps, rules: impl Iterator<Item = &'a Rule>, shape: [u32; 3], act: DType, weight: DType, unit: u32) -> Choice {

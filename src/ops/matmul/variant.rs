@@ -10,7 +10,7 @@ pub struct Variant {
     /// The kernel; all of them have the operands of `common/matmul_operands.wgsl`.
     pub kernel: &'static Kernel,
     tile: Tile,
-    /// What K, the row length of x and its first column must be multiples of.
+    /// What N, K, the row length of x and its first column must be multiples of.
     step: u32,
 }
 
@@ -53,8 +53,8 @@ impl Variant {
         VARIANTS.iter().find(|v| v.kernel == kernel)
     }
 
-    /// True if the device has what the kernel needs, and the kernel multiplies these element types without rounding them. K, the
-    /// row length of x and its first column are multiples of `unit`: of K itself where x is used whole.
+    /// True if the device has what the kernel needs, and the kernel multiplies these element types without rounding them. N, K,
+    /// the row length of x and its first column are multiples of `unit`.
     pub fn runs(&self, caps: &Caps, act: DType, weight: DType, unit: u32) -> bool {
         let met = self.kernel.need.is_none_or(|need| need.met(caps)) && unit.is_multiple_of(self.step);
         met && (self.kernel.need != Some(Need::Cooperative16) || [act, weight] == [DType::F16; 2])

@@ -72,7 +72,9 @@ pub fn measure(gpu: &Arc<Gpu>, product: &Product, storage: Storage, rounds: u32)
     let weight = operand(gpu, [n, k], storage.weight)?;
     let bias = operand(gpu, [1, n], DType::F32)?;
     let mut candidates = Vec::new();
-    for variant in ops::matmul_variants().iter().filter(|v| v.runs(&gpu.caps, storage.act, storage.weight, k)) {
+    for variant in
+        ops::matmul_variants().iter().filter(|v| v.runs(&gpu.caps, storage.act, storage.weight, 1 << (n | k).trailing_zeros().min(31)))
+    {
         let tiles = variant.workgroups(m, n);
         if tiles.iter().any(|&g| g > gpu.caps.max_workgroups) {
             continue;
