@@ -111,7 +111,7 @@ impl Transformer {
         for term in path.terms.iter() {
             let piece = match term.pair {
                 Pair::Projections(..) => {
-                    let own = block.own_piece(b, term, x, run.tokens, &run.tiles)?;
+                    let own = block.own_piece(b, term, x, run.tokens, &run.changed_tiles)?;
                     Piece { bias, scale: own.scale * softened, ..own }
                 }
                 Pair::Neighbourhood(p, q) => {

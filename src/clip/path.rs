@@ -256,6 +256,9 @@ impl VisionPath {
         if self.blocks == 0 && (self.gaussian.is_some() || self.logit_mix.is_some() || self.post_mix.is_some() || self.patches_only) {
             return wrong("blocks is 0, so gaussian, logit_mix, post_mix and patches_only change nothing; set blocks to 1 or more");
         }
+        if self.gaussian.is_some() && self.patches_only {
+            return wrong("the gaussian window is of all tokens, and patches_only leaves the class token out; use one of the two");
+        }
         let once = self.repair.is_some() || !self.aggregate.is_empty() || self.fuse.is_some() || self.class_share != 0.0;
         if once && (self.dual || self.blocks != 1) {
             return wrong(
@@ -390,6 +393,14 @@ impl PoolPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_of_all_tokens_needs_the_class_token() {
+        let terms = vec![Term::of(Projection::Query, Projection::Query)].into();
+        let window = VisionPath { blocks: 1, terms, gaussian: Some(5.0), ..VisionPath::ORDINARY };
+        assert_eq!(window.contradiction(), None);
+        assert!(VisionPath { patches_only: true, ..window }.contradiction().unwrap().contains("leaves the class token out"));
+    }
 
     #[test]
     fn numbers_of_blocks_follow_the_depth() {
