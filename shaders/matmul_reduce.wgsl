@@ -13,7 +13,7 @@ struct Params {
     n4: u32,             // N / 4
     slices: u32,
     activation: u32,
-    has_bias: u32,
+    has_bias: u32,       // as in common/matmul_operands.wgsl
     has_residual: u32,
     split: u32,
     rest_row: u32,

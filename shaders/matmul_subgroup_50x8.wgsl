@@ -15,7 +15,7 @@
 // family: matmul
 // needs: subgroup_int64
 // include: common/act_{f32,f16}.wgsl
-// include: common/weight_{f32,f16}.wgsl
+// include: common/weight_{f32,f16,i8}.wgsl
 // include: common/act8_{act}.wgsl
 // include: common/weight8_{weight}.wgsl
 // include: common/eight_floats.wgsl
@@ -229,9 +229,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     parked[mine + 46u] = eight_floats(acc46_0, acc46_1); parked[mine + 47u] = eight_floats(acc47_0, acc47_1);
     parked[mine + 48u] = eight_floats(acc48_0, acc48_1); parked[mine + 49u] = eight_floats(acc49_0, acc49_1);
     if (2u * eight < params.n4) {
+        let scale = scale8(eight);
         let bias = bias8(eight);
         for (var r = row; r < min(row + 50u, params.m); r += 1u) {
-            put8(group.z, r, eight, bias, parked[mine + r - row]);
+            put8(group.z, r, eight, scale, bias, parked[mine + r - row]);
         }
     }
 }

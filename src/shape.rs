@@ -9,6 +9,8 @@ pub enum DType {
     F32,
     /// 16-bit float, two to a `u32`; needs no device feature.
     F16,
+    /// 8-bit signed integer, four to a `u32`: weights, beside the scales of their rows.
+    I8,
     /// 32-bit unsigned integer: indices and packed RGBA8 pixels (red in the low byte).
     U32,
 }
@@ -19,14 +21,16 @@ impl DType {
         match self {
             DType::F32 | DType::U32 => 4,
             DType::F16 => 2,
+            DType::I8 => 1,
         }
     }
 
-    /// Name as in a safetensors header or a shader variant: `f32`, `f16`, `u32`.
+    /// Name as in a safetensors header or a shader variant: `f32`, `f16`, `i8`, `u32`.
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
             DType::F16 => "f16",
+            DType::I8 => "i8",
             DType::U32 => "u32",
         }
     }

@@ -262,7 +262,10 @@ fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
             let (x, w) = (zeros(&[65, 40], act), zeros(&[72, 40], weight));
             let mut b = lancet::gpu::PlanBuilder::new(gpu);
             let x = b.import(&x);
-            let args = MatmulArgs { x, x_offset: 0, weight: &w, bias: None, activation: Activation::Gelu, residual: Residual::None };
+            // Bytes are nothing without their scales.
+            let scales = (weight == DType::I8).then(|| zeros(&[2, 72], DType::F32));
+            let args =
+                MatmulArgs { x, x_offset: 0, weight: &w, bias: scales.as_ref(), activation: Activation::Gelu, residual: Residual::None };
             let planned = ops::matmul_by(&mut b, "y", args, Choice { kernel, slices: 2 });
             // f32 would be rounded.
             let rounds = kernel.need == Some(Need::Cooperative16) && [act, weight] != [DType::F16; 2];

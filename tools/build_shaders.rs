@@ -133,6 +133,7 @@ fn kernel(name: &str, path: &Path, out: &Path) -> Result<String, String> {
         fs::write(out.join(&file), &joined).map_err(|e| e.to_string())?;
         let dtype = |prefix: &str| match variant.elements.iter().find_map(|e| e.strip_prefix(prefix)) {
             Some("f16") => "Some(DType::F16)",
+            Some("i8") => "Some(DType::I8)",
             Some(_) => "Some(DType::F32)",
             None => "None",
         };

@@ -44,8 +44,16 @@ fn bias8(eight: u32) -> vec4<u64> {
     return vec4<u64>();
 }
 
+// Their scale, one if there is none.
+fn scale8(eight: u32) -> vec4<u64> {
+    if (params.has_bias == 2u) {
+        return bias[params.n4 / 2u + eight];
+    }
+    return eight_floats(vec4<f32>(1.0), vec4<f32>(1.0));
+}
+
 // Eight columns of a row, from their sum to y: finished as `finish` does, or as it is where it is one of several.
-fn put8(slice: u32, row: u32, eight: u32, bias: vec4<u64>, sum: vec4<u64>) {
+fn put8(slice: u32, row: u32, eight: u32, scale: vec4<u64>, bias: vec4<u64>, sum: vec4<u64>) {
     let n8 = params.n4 / 2u;
     if (params.slices > 1u) {
         let at = ((slice * params.m + row) * n8 + eight) * ACTS_OF_F32X8;
@@ -53,8 +61,8 @@ fn put8(slice: u32, row: u32, eight: u32, bias: vec4<u64>, sum: vec4<u64>) {
         y[at + ACTS_OF_F32X8 - 1u] = f32x8_last(low_floats(sum), high_floats(sum));
         return;
     }
-    var low = activate(params.activation, low_floats(sum) + low_floats(bias));
-    var high = activate(params.activation, high_floats(sum) + high_floats(bias));
+    var low = activate(params.activation, low_floats(sum) * low_floats(scale) + low_floats(bias));
+    var high = activate(params.activation, high_floats(sum) * high_floats(scale) + high_floats(bias));
     if (params.has_residual != 0u) {
         var r = Act8();
         if (row < params.split) {

@@ -1,6 +1,9 @@
 // Four columns of a row of a product, from their sum to y: the kernel's `params`, `bias`, `residual`, `residual_rest`, `y`.
 fn finish(row: u32, column: u32, sum: vec4<f32>) {
     var v = sum;
+    if (params.has_bias == 2u) {
+        v *= bias[params.n4 + column];
+    }
     if (params.has_bias != 0u) {
         v += bias[column];
     }

@@ -1,7 +1,7 @@
 // What every kernel of the matmul family reads and writes: y = activation(x w^T + bias) + residual. How many elements one
 // load or store takes is the kernel's affair: `matmul_fours`, `matmul_eights`.
 //
-// x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N],
+// x [M, K] (or a column range of a wider matrix), w [N, K] as linear layers store it, bias [N], or [2, N] with the scales of int8 columns,
 // residual rows < `split` from `residual`, the others from `residual_rest` -> y [M, N]. K and N multiples of 4.
 //
 // The split serves CLIP Surgery: one product with twice the rows projects both attention outputs of a dual block;
@@ -16,7 +16,7 @@ struct Params {
     x_stride4: u32,      // row length of the matrix that holds x, / 4
     x_offset4: u32,      // first column of x in it, / 4
     activation: u32,     // as in `activate`
-    has_bias: u32,
+    has_bias: u32,       // 0 no, 1 yes, 2 followed by the columns' scales, [2, N]
     has_residual: u32,
     split: u32,          // rows below come from `residual`
     rest_row: u32,       // row of `residual_rest` that belongs to row `split`

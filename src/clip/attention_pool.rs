@@ -33,10 +33,7 @@ impl AttentionPool {
     pub fn load(loader: &Loader<'_>, config: &ClipConfig, tower: ResNetConfig) -> Result<AttentionPool> {
         let c = tower.tokens_width();
         let linear = |name: &str, n: u32| -> Result<Linear> {
-            Ok(Linear {
-                weight: loader.weight(&format!("{PREFIX}.{name}.weight"), &[n, c])?,
-                bias: loader.vector(&format!("{PREFIX}.{name}.bias"), n)?,
-            })
+            loader.linear(&format!("{PREFIX}.{name}.weight"), &format!("{PREFIX}.{name}.bias"), [n, c])
         };
         Ok(AttentionPool {
             positions: Positions::load(loader, &format!("{PREFIX}.positional_embedding"), config.native_grid)?,

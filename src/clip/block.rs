@@ -33,7 +33,7 @@ pub(crate) struct Norm {
     pub eps: f32,
 }
 
-/// Weight `[N, K]` and bias `[N]`.
+/// Weight `[N, K]` and bias `[N]`; with int8 weights `[2, N]`, the scales of their rows below the bias.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     pub weight: Tensor,
@@ -56,10 +56,7 @@ impl Block {
     pub fn load(loader: &Loader<'_>, prefix: &str, tower: TowerConfig, config: &ClipConfig) -> Result<Block> {
         let (c, hidden) = (tower.width, tower.mlp);
         let linear = |weight: &str, bias: &str, n: u32, k: u32| -> Result<Linear> {
-            Ok(Linear {
-                weight: loader.weight(&format!("{prefix}.{weight}"), &[n, k])?,
-                bias: loader.vector(&format!("{prefix}.{bias}"), n)?,
-            })
+            loader.linear(&format!("{prefix}.{weight}"), &format!("{prefix}.{bias}"), [n, k])
         };
         Ok(Block {
             ln_1: loader.norm(&format!("{prefix}.ln_1"), c, config.eps)?,

@@ -101,7 +101,7 @@ impl Pending {
         match dtype {
             DType::F32 => Ok(bytemuck::pod_collect_to_vec(&bytes)),
             DType::F16 => Ok(bytemuck::pod_collect_to_vec::<u8, half::f16>(&bytes).into_iter().map(half::f16::to_f32).collect()),
-            DType::U32 => Err(Error::shape("read", "element type", "f32 or f16", dtype)),
+            DType::I8 | DType::U32 => Err(Error::shape("read", "element type", "f32 or f16", dtype)),
         }
     }
 }

@@ -90,7 +90,8 @@ fn storage(text: &str) -> Result<Option<DType>, String> {
         "*" => Ok(None),
         "f32" => Ok(Some(DType::F32)),
         "f16" => Ok(Some(DType::F16)),
-        _ => Err(format!("storage \"{text}\", expected f32, f16 or *")),
+        "i8" => Ok(Some(DType::I8)),
+        _ => Err(format!("storage \"{text}\", expected f32, f16, i8 or *")),
     }
 }
 

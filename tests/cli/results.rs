@@ -218,3 +218,24 @@ fn profile_of_an_ensemble_counts_what_sharing_saves() {
     let out = crate::lancet(folder.path(), ["profile", "--labels", "labels.txt"]);
     assert!(!out.status.success(), "labels without --texts mean nothing");
 }
+
+/// What `--precision` promises: every map within so much of its range 0..1.
+#[test]
+fn narrow_storage_stays_within_its_tolerance() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = ["house", "tree", "helicopter", "teddy bear", "basketball"];
+    let maps = |precision: &str| -> Vec<Vec<f32>> {
+        let image = scene();
+        let mut arguments = vec!["explain", image.to_str().unwrap(), "--npy", "--quiet", "--precision", precision, "--out", precision];
+        arguments.extend(labels);
+        succeed(folder.path(), arguments);
+        labels.iter().map(|label| npy(&folder.path().join(format!("{precision}/scene.{label}.npy"))).0).collect()
+    };
+    let stored = maps("stored");
+    for (precision, limit) in [("f16", 0.002), ("int8", 0.02)] {
+        for ((label, got), want) in labels.iter().zip(maps(precision)).zip(&stored) {
+            let furthest = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(furthest > 0.0 && furthest < limit, "{precision}, {label}: {furthest}");
+        }
+    }
+}

@@ -76,9 +76,39 @@ pub fn matmul(case: &Case) {
             }
         }
     }
+    int8_weights(case);
     column_range(case);
     split_residual(case);
     relu_behind_the_residual(case);
+}
+
+/// Bytes, and for each row of them what they are to be multiplied by.
+fn int8_weights(case: &Case) {
+    for (i, [m, k, n]) in [[1u32, 768, 136], [7, 48, 20], [50, 104, 264], [197, 72, 64], [65, 36, 132]].into_iter().enumerate() {
+        for act in ACTS {
+            let mut random = Random::new(i as u64);
+            let x = random.floats((m * k) as usize, 1.0, act);
+            let bytes: Vec<i8> = random.floats((n * k) as usize, 127.0, DType::F32).iter().map(|v| v.round() as i8).collect();
+            let (bias, scales) = (random.floats(n as usize, 1.0, DType::F32), random.floats(n as usize, 0.01, DType::F32));
+            let residual = random.floats((m * n) as usize, 1.0, act);
+            let rows = bytes.chunks_exact(k as usize).zip(&scales);
+            let w: Vec<f32> = rows.flat_map(|(row, s)| row.iter().map(move |&b| f32::from(b) * s)).collect();
+            let activation = ACTIVATIONS[i % 4];
+            let want = reference::matmul(&x, &w, [m, k, n].map(|d| d as usize), Some(&bias), activation, Some(&residual));
+
+            let (xt, rt) = (upload(case.rig, &[m, k], act, &x), upload(case.rig, &[m, n], act, &residual));
+            let wt = case.rig.engine.gpu().upload("bytes", &[n, k], DType::I8, &bytes).expect("bytes");
+            let bt = upload(case.rig, &[2, n], DType::F32, &[bias, scales].concat());
+            for choice in choices(case, act, DType::I8, [n, k]) {
+                let got = run(case.rig, |b| {
+                    let (x, residual) = (b.import(&xt), Residual::Whole(b.import(&rt)));
+                    ops::matmul_by(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: Some(&bt), activation, residual }, choice)
+                });
+                let what = format!("M {m} K {k} N {n}, {} slices, x {act}, int8 weights, {activation:?}", choice.slices);
+                by(case, choice).close(&what, &got, &want, sum_of(k as usize, 1.27));
+            }
+        }
+    }
 }
 
 /// The end of a ResNet's bottleneck, at its narrow layers too: 1 to 8 threads side by side.

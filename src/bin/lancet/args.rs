@@ -45,6 +45,8 @@ pub enum PrecisionArg {
     F32,
     /// Everything f16: half the memory, about three digits
     F16,
+    /// As f16, weights of linear layers int8: a quarter of f32's memory, maps within 0.02 of their range
+    Int8,
 }
 
 impl From<PrecisionArg> for Precision {
@@ -53,6 +55,7 @@ impl From<PrecisionArg> for Precision {
             PrecisionArg::Stored => Precision::Stored,
             PrecisionArg::F32 => Precision::F32,
             PrecisionArg::F16 => Precision::F16,
+            PrecisionArg::Int8 => Precision::Int8,
         }
     }
 }
@@ -73,6 +76,7 @@ impl ModelArgs {
             PrecisionArg::Stored => "stored",
             PrecisionArg::F32 => "f32",
             PrecisionArg::F16 => "f16",
+            PrecisionArg::Int8 => "int8",
         }
     }
 }

@@ -64,6 +64,8 @@ enum PrecisionArg {
     Mixed,
     /// Everything f16
     F16,
+    /// Activations f16, weights int8
+    Int8,
 }
 
 impl PrecisionArg {
@@ -72,6 +74,7 @@ impl PrecisionArg {
             PrecisionArg::F32 => [DType::F32; 2],
             PrecisionArg::Mixed => [DType::F32, DType::F16],
             PrecisionArg::F16 => [DType::F16; 2],
+            PrecisionArg::Int8 => [DType::F16, DType::I8],
         };
         Storage { act, weight }
     }

@@ -47,9 +47,9 @@ pub struct MatmulArgs<'a> {
     pub x: Value,
     /// First column of x, a multiple of 4.
     pub x_offset: u32,
-    /// `[N, K]`, f32 or f16, as linear layers store it.
+    /// `[N, K]`, f32, f16 or int8, as linear layers store it.
     pub weight: &'a Tensor,
-    /// `[N]`, f32.
+    /// `[N]`, f32. With int8 weights `[2, N]`: below the bias what each row of the weight is multiplied by.
     pub bias: Option<&'a Tensor>,
     /// Behind the bias.
     pub activation: Activation,
@@ -120,7 +120,7 @@ pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: 
                 x_stride4: x.shape().width() / 4,
                 x_offset4: x_offset / 4,
                 activation: activation as u32,
-                has_bias: bias.is_some().into(),
+                has_bias: has_bias(bias),
                 has_residual: residual.is_some().into(),
                 split,
                 rest_row,
@@ -140,6 +140,11 @@ pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: 
         split::reduce(b, name, sums, slices, &finish, y)?;
     }
     Ok(y)
+}
+
+/// As the kernels are told of it: 0 none, 1 `[N]`, 2 with scales.
+fn has_bias(bias: Option<&Tensor>) -> u32 {
+    bias.map_or(0, |b| b.shape().len() as u32)
 }
 
 /// The power of two that N, K, the row length of x and its first column are multiples of.
@@ -163,8 +168,11 @@ fn check(args: MatmulArgs<'_>) -> Result<[u32; 3]> {
         ));
     }
     debug_assert_ne!(weight.dtype(), DType::U32);
-    if let Some(bias) = bias {
-        expect_shape(OP, "bias", bias, &[n])?;
+    match (bias, weight.dtype()) {
+        (Some(bias), DType::I8) => expect_shape(OP, "bias and scales", bias, &[2, n])?,
+        (None, DType::I8) => return Err(Error::shape(OP, "bias and scales", format!("[2, {n}] beside int8 weights"), "none")),
+        (Some(bias), _) => expect_shape(OP, "bias", bias, &[n])?,
+        (None, _) => {}
     }
     let fits = |r: Value, rows: u32| r.shape().rows() >= rows && r.shape().width() == n && r.dtype() == x.dtype();
     let (enough, got) = match residual {

@@ -50,7 +50,7 @@ pub(super) fn reduce(b: &mut PlanBuilder, name: &str, partial: Value, slices: u3
                 n4,
                 slices,
                 activation: f.activation as u32,
-                has_bias: f.bias.is_some().into(),
+                has_bias: super::has_bias(f.bias),
                 has_residual: f.residual.is_some().into(),
                 split: f.split,
                 rest_row: f.rest_row,

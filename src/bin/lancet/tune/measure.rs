@@ -70,7 +70,8 @@ pub fn measure(gpu: &Arc<Gpu>, product: &Product, storage: Storage, rounds: u32)
     let [m, n, k] = product.shape;
     let x = operand(gpu, [m, k], storage.act)?;
     let weight = operand(gpu, [n, k], storage.weight)?;
-    let bias = operand(gpu, [1, n], DType::F32)?;
+    // Beside bytes, their rows' scales.
+    let bias = operand(gpu, [if storage.weight == DType::I8 { 2 } else { 1 }, n], DType::F32)?;
     let mut candidates = Vec::new();
     for variant in
         ops::matmul_variants().iter().filter(|v| v.runs(&gpu.caps, storage.act, storage.weight, 1 << (n | k).trailing_zeros().min(31)))
@@ -118,6 +119,7 @@ fn operand(gpu: &Gpu, [rows, columns]: [u32; 2], dtype: DType) -> Result<Tensor>
     let dims: &[u32] = if rows == 1 { &[columns] } else { &[rows, columns] };
     Ok(match dtype {
         DType::F16 => gpu.upload("tune", dims, dtype, &values.map(half::f16::from_f32).collect::<Vec<_>>())?,
+        DType::I8 => gpu.upload("tune", dims, dtype, &values.map(|v| (64.0 * v) as i8).collect::<Vec<_>>())?,
         _ => gpu.upload("tune", dims, DType::F32, &values.collect::<Vec<_>>())?,
     })
 }

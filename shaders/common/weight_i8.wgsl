@@ -1,0 +1,6 @@
+// Weights stored as signed bytes, four in a word; their column's scale is applied to the sum.
+alias Weight4 = u32;
+
+fn widen_weight(v: Weight4) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(v));
+}
