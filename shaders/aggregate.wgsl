@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (column >= params.width4 || row >= params.n) {
         return;
     }
-    make_tile(lane, image, row, column, params.padded4);
+    make_tile(lane, image, row, column, 0u, params.padded4);
     for (var c = column; c < min(column + 4u, params.width4); c += 1u) {
         for (var r = row; r < min(row + 25u, params.n); r += 1u) {
             y[token(image, r) + c] = narrow_act(parked[lane * 100u + (r - row) * 4u + c - column]);

@@ -11,19 +11,10 @@
 //
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16}.wgsl
+// include: common/conv3x3_params.wgsl
 // include: common/columns.wgsl
 // include: common/tile.wgsl
 // include: common/gelu.wgsl
-
-struct Params {
-    rows: u32,           // B H W
-    c4: u32,             // C / 4
-    n4: u32,             // N / 4
-    map_width: u32,      // W
-    map_height: u32,     // H
-    activation: u32,     // as in `activate`
-    lanes_n: u32,        // 1, 2, 4 or 8
-}
 
 const OUTSIDE = 0xffffffffu;
 
@@ -35,15 +26,9 @@ const OUTSIDE = 0xffffffffu;
 
 var<workgroup> parked: array<vec4<f32>, 800>;   // [8 threads, 25 rows, 4 columns]
 
-// Column of a pixel in its map, and its row in the upper half; sides stay below 2^16.
-fn place(row: u32) -> u32 {
-    let r = min(row, params.rows - 1u);
-    return (r % params.map_width) | (((r / params.map_width) % params.map_height) << 16u);
-}
-
-// First vector of the neighbour of pixel `row` at (dx - 1, dy - 1), or OUTSIDE. Below zero wraps to what is too large.
+// First vector of the neighbour of pixel `row` at (dx - 1, dy - 1), or OUTSIDE.
 fn neighbour(row: u32, at: u32, dx: u32, dy: u32) -> u32 {
-    let inside = (at & 0xffffu) + dx - 1u < params.map_width && (at >> 16u) + dy - 1u < params.map_height;
+    let inside = is_inside(at, dx, dy);
     return select(OUTSIDE, (min(row, params.rows - 1u) + dy * params.map_width + dx - params.map_width - 1u) * params.c4, inside);
 }
 

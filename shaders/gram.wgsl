@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (column * 4u >= params.n || row >= params.n) {
         return;
     }
-    make_tile(lane, image, row, column, params.k4);
+    make_tile(lane, image, row, column, 0u, params.k4);
     let left = column * 4u;
     for (var r = row; r < min(row + 25u, params.n); r += 1u) {
         for (var c = left; c < min(left + 16u, params.n); c += 1u) {

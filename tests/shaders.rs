@@ -179,11 +179,11 @@ macro_rules! params_match {
 
 params_match! {
     activation add affinity_bias affinity_weights aggregate attention attention_scores attention_subgroup_32x4 avg_pool blur_rows
-    conv3x3 conv_stem copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm
+    conv3x3 conv3x3_subgroup_50x8 conv_stem copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm
     layer_norm_rows_8 load_texture lof logit_bias matmul matmul_cooperative_16 matmul_cooperative_8 matmul_reduce matmul_register_8x16
-    matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x16 matmul_subgroup_25x4 matmul_subgroup_50x8
+    matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x4 matmul_subgroup_50x8
     matmul_workgroup_128 matmul_workgroup_64 mean_filter mean_norm merge_views minmax normalize outliers overlay_maps overlay_texture pamr pamr_weights patch_embed
-    patch_modes pool_embed repair resize_u8 row_mean same_entity segment similarity softmax state_scores stitch stretch_pixels
+    patch_embed_subgroup_50x8 patch_modes pool_embed repair resize_u8 row_mean same_entity segment similarity softmax state_scores stitch stretch_pixels
     token_embed unit_heads unit_values upsample views window_bias
 }
 

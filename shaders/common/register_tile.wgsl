@@ -7,7 +7,8 @@
 // `lane * 100u` on, 4 vectors a row.
 var<workgroup> parked: array<vec4<f32>, 800>;   // [8 threads, 25 rows, 4 columns]
 
-fn make_tile(lane: u32, image: u32, row: u32, column: u32, k4: u32) {
+// The steps first_k .. end_k of 4 along K.
+fn make_tile(lane: u32, image: u32, row: u32, column: u32, first_k: u32, end_k: u32) {
     let x0 = row_base(image, row + 0u);
     let x1 = row_base(image, row + 1u);
     let x2 = row_base(image, row + 2u);
@@ -58,7 +59,7 @@ fn make_tile(lane: u32, image: u32, row: u32, column: u32, k4: u32) {
     var acc22_0 = vec4<f32>(0.0); var acc22_1 = vec4<f32>(0.0); var acc22_2 = vec4<f32>(0.0); var acc22_3 = vec4<f32>(0.0);
     var acc23_0 = vec4<f32>(0.0); var acc23_1 = vec4<f32>(0.0); var acc23_2 = vec4<f32>(0.0); var acc23_3 = vec4<f32>(0.0);
     var acc24_0 = vec4<f32>(0.0); var acc24_1 = vec4<f32>(0.0); var acc24_2 = vec4<f32>(0.0); var acc24_3 = vec4<f32>(0.0);
-    for (var k = 0u; k < k4; k += 1u) {
+    for (var k = first_k; k < end_k; k += 1u) {
         let b0 = columns_load(image, column + 0u, k);
         let b1 = columns_load(image, column + 1u, k);
         let b2 = columns_load(image, column + 2u, k);

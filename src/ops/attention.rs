@@ -5,6 +5,7 @@ use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::Kernel;
 use crate::gpu::kernel::kernels::{attention as kernel, attention_subgroup_32x4 as subgroup_kernel};
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
+use crate::ops::choice::{Kernels, able, preferred};
 use crate::ops::expect_act;
 use crate::ops::tiles::Tiles;
 use crate::reference::{Heads, Projection};
@@ -15,20 +16,14 @@ const PART: u32 = 64;
 /// Largest head size, as in the WGSL.
 const MAX_HEAD: usize = 128;
 
-/// The kernels of attention; all do the same work by the same lists of it. The first runs on every device.
-static VARIANTS: [&Kernel; 2] = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+/// The kernels of attention; all do the same work by the same lists of it.
+static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+/// What the second one takes head sizes to be multiples of.
+const STEP: usize = 8;
 
 /// Those that a device can run on heads of `size` channels.
 pub fn attention_kernels(caps: &Caps, size: usize) -> impl Iterator<Item = &'static Kernel> {
-    let runs = move |k: &Kernel| k.need.is_none_or(|need| need.met(caps)) && (*k == kernel::KERNEL || size.is_multiple_of(8));
-    VARIANTS.into_iter().filter(move |k| runs(k))
-}
-
-/// The kernel of a device. A CPU driver pays for a load as for many multiply-adds and has room for wide tiles: there the one
-/// that loads least. A GPU's registers would not hold them.
-fn choose(caps: &Caps, size: usize) -> &'static Kernel {
-    let last = if caps.device_type == wgpu::DeviceType::Cpu { attention_kernels(caps, size).last() } else { None };
-    last.unwrap_or(&kernel::KERNEL)
+    able(&KERNELS, caps, size.is_multiple_of(STEP))
 }
 
 /// Operands of [`attention`].
@@ -55,7 +50,7 @@ pub struct AttentionArgs<'a> {
 /// # Errors
 /// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two, or two over a trie.
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
-    let kernel = choose(&b.gpu().caps, args.heads.size);
+    let kernel = preferred(&KERNELS, &b.gpu().caps, args.heads.size.is_multiple_of(STEP));
     attention_by(b, name, args, kernel)
 }
 
@@ -134,7 +129,7 @@ pub struct AttentionSum<'a> {
 /// # Errors
 /// As [`attention`]; columns that are not there, a bias too small for the sequences.
 pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) -> Result<Value> {
-    let kernel = choose(&b.gpu().caps, args.heads.size);
+    let kernel = preferred(&KERNELS, &b.gpu().caps, args.heads.size.is_multiple_of(STEP));
     attention_sum_by(b, name, args, kernel)
 }
 
@@ -306,7 +301,7 @@ mod tests {
     #[test]
     fn the_list_is_the_family() {
         let family: Vec<_> = kernels::ALL.iter().filter(|k| k.family == kernel::KERNEL.name).map(|k| k.name).collect();
-        assert_eq!(VARIANTS.map(|k| k.name).as_slice(), family);
-        assert_eq!(VARIANTS[0].need, None, "what runs where nothing else does");
+        assert_eq!(KERNELS.map(|k| k.name).as_slice(), family);
+        assert_eq!(KERNELS[0].need, None, "what runs where nothing else does");
     }
 }

@@ -3,8 +3,13 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{avg_pool as pool_kernel, conv_stem as stem_kernel, conv3x3 as kernel, pool_embed as embed_kernel};
-use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::kernels::{
+    avg_pool as pool_kernel, conv_stem as stem_kernel, conv3x3 as kernel, conv3x3_subgroup_50x8 as subgroup_kernel,
+    pool_embed as embed_kernel,
+};
+use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
+use crate::ops::choice::{Kernels, able, preferred};
 use crate::ops::matmul::tiling;
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold_threads};
 use crate::reference::Activation;
@@ -37,12 +42,42 @@ impl Map {
     }
 }
 
+/// The kernels of [`conv3x3`].
+static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+/// What the second one takes C and N to be multiples of, and the columns of its workgroups: below, half of it would be idle.
+const STEP: u32 = 8;
+const COLUMNS: u32 = 64;
+
+/// Those that a device can run on maps of C channels to maps of N.
+pub fn conv3x3_kernels(caps: &Caps, [c, n]: [u32; 2]) -> impl Iterator<Item = &'static Kernel> {
+    able(&KERNELS, caps, (c | n).is_multiple_of(STEP))
+}
+
 /// `activation(conv3x3(x) + bias)` with stride 1 and a border of one zero pixel; `weight` `[N, 9 C]` (row, column, channel),
 /// f32 or f16, `bias` `[N]` f32 -> maps of N channels, stored as x is. C and N multiples of 4.
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn conv3x3(b: &mut PlanBuilder, name: &str, x: Map, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Map> {
+    let n = weight.shape()[0];
+    let fits = (x.value.shape().width() | n).is_multiple_of(STEP) && n >= COLUMNS;
+    let by = preferred(&KERNELS, &b.gpu().caps, fits);
+    conv3x3_by(b, name, x, weight, bias, activation, by)
+}
+
+/// As [`conv3x3()`], by one of [`conv3x3_kernels`].
+///
+/// # Errors
+/// As [`conv3x3()`], or a kernel that the device cannot run.
+pub fn conv3x3_by(
+    b: &mut PlanBuilder,
+    name: &str,
+    x: Map,
+    weight: &Tensor,
+    bias: &Tensor,
+    activation: Activation,
+    by: &'static Kernel,
+) -> Result<Map> {
     const OP: &str = "conv3x3";
     x.check(OP)?;
     let (rows, c) = (x.value.shape().rows(), x.value.shape().width());
@@ -52,11 +87,17 @@ pub fn conv3x3(b: &mut PlanBuilder, name: &str, x: Map, weight: &Tensor, bias: &
     }
     expect_shape(OP, "bias", bias, &[n])?;
     let y = b.value(&[rows, n], x.value.dtype())?;
-    let (lanes_n, workgroups) = tiling(rows, n);
+    if !conv3x3_kernels(&b.gpu().caps, [c, n]).any(|k| k == by) {
+        return Err(Error::shape(OP, "kernel", format!("one that this device runs on {c} to {n} channels"), by.name));
+    }
+    let (lanes_n, workgroups) = match *by == kernel::KERNEL {
+        true => tiling(rows, n),
+        false => (0, [n.div_ceil(COLUMNS), rows.div_ceil(50), 1]),
+    };
     b.dispatch(
         name,
         Dispatch {
-            kernel: &kernel::KERNEL,
+            kernel: by,
             act: x.value.dtype(),
             weight: weight.dtype(),
             constants: &[],

@@ -2,10 +2,25 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::kernels::{patch_embed as patch_kernel, token_embed as token_kernel};
-use crate::gpu::{PlanBuilder, Tensor, Value};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::kernels::{patch_embed as patch_kernel, patch_embed_subgroup_50x8 as subgroup_kernel, token_embed as token_kernel};
+use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
+use crate::ops::choice::{Kernels, able, preferred};
 use crate::ops::{expect_dtype, expect_shape, fold_threads};
 use crate::shape::DType;
+
+/// The kernels of [`patch_embed`].
+static KERNELS: Kernels = [&patch_kernel::KERNEL, &subgroup_kernel::KERNEL];
+
+/// Those that a device can run: patches of `patch` pixels, images so many pixels wide, C channels.
+pub fn patch_embed_kernels(caps: &Caps, sizes: [u32; 3]) -> impl Iterator<Item = &'static Kernel> {
+    able(&KERNELS, caps, fits(sizes))
+}
+
+/// What the second kernel takes.
+fn fits([patch, image_width, channels]: [u32; 3]) -> bool {
+    (patch | image_width | channels).is_multiple_of(8)
+}
 
 /// Patch convolution of pixels `[B, 3, H, W]` (f32) with `weight` `[C, 3 p p]`; with a prefix (class token `[C]`,
 /// positions `[1 + N, C]`, f32) -> `[B (1 + N), C]`, without -> `[B N, C]`, stored as `act`.
@@ -20,6 +35,25 @@ pub fn patch_embed(
     weight: &Tensor,
     prefix: Option<(&Tensor, &Tensor)>,
     act: DType,
+) -> Result<Value> {
+    let by = preferred(&KERNELS, &b.gpu().caps, fits([patch, pixels.shape().width(), weight.shape()[0]]));
+    patch_embed_by(b, name, pixels, patch, weight, prefix, act, by)
+}
+
+/// As [`patch_embed`], by one of [`patch_embed_kernels`].
+///
+/// # Errors
+/// As [`patch_embed`], or a kernel that the device cannot run.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel, and the kernel")]
+pub fn patch_embed_by(
+    b: &mut PlanBuilder,
+    name: &str,
+    pixels: Value,
+    patch: u32,
+    weight: &Tensor,
+    prefix: Option<(&Tensor, &Tensor)>,
+    act: DType,
+    by: &'static Kernel,
 ) -> Result<Value> {
     const OP: &str = "patch_embed";
     expect_dtype(OP, "pixels", pixels.dtype(), DType::F32)?;
@@ -42,12 +76,24 @@ pub fn patch_embed(
         expect_shape(OP, "positions", positions, &[tokens, width])?;
     }
     let rows = images * tokens;
+    if !patch_embed_kernels(&b.gpu().caps, [patch, width_px, width]).any(|k| k == by) {
+        return Err(Error::shape(
+            OP,
+            "kernel",
+            format!("one that this device runs on patches of {patch}, {width_px} pixels, {width} channels"),
+            by.name,
+        ));
+    }
+    let workgroups = match *by == patch_kernel::KERNEL {
+        true => [width.div_ceil(16 * 8), rows.div_ceil(8), 1],
+        false => [width.div_ceil(64), rows.div_ceil(50), 1],
+    };
     let y = b.value(&[rows, width], act)?;
     let spare = Arg::Value(pixels);
     b.dispatch(
         name,
         Dispatch {
-            kernel: &patch_kernel::KERNEL,
+            kernel: by,
             act,
             weight: weight.dtype(),
             constants: &[],
@@ -70,7 +116,7 @@ pub fn patch_embed(
                 prefix.map_or(spare, |p| Arg::Tensor(p.1)),
                 Arg::Value(y),
             ],
-            workgroups: [width.div_ceil(16 * 8), rows.div_ceil(8), 1],
+            workgroups,
             flops: 2 * u64::from(images * patches) * u64::from(width) * u64::from(k),
         },
     )?;

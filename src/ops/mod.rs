@@ -4,6 +4,7 @@ mod affinity;
 mod attention;
 mod attention_maps;
 mod ceiling;
+mod choice;
 mod color;
 mod conv;
 mod elementwise;
@@ -27,9 +28,9 @@ pub use attention::{
 pub use attention_maps::{attention_scores, softmax, unit_values};
 pub use ceiling::{Ceilings, FmaMeter, copy_ceiling, fma_ceiling};
 pub use color::{load_texture, overlay_maps, overlay_maps_aligned, overlay_texture};
-pub use conv::{Map, avg_pool, conv_stem, conv3x3, pool_embed};
+pub use conv::{Map, avg_pool, conv_stem, conv3x3, conv3x3_by, conv3x3_kernels, pool_embed};
 pub use elementwise::{activation, add, gather_rows};
-pub use embed::{patch_embed, token_embed};
+pub use embed::{patch_embed, patch_embed_by, patch_embed_kernels, token_embed};
 pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity, window_bias};
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{

@@ -7,6 +7,7 @@ use crate::gpu::kernel::kernels::{
     l2_normalize as l2, layer_norm as kernel, layer_norm_rows_8 as rows_kernel, mean_norm as mean_kernel, unit_heads as heads_kernel,
 };
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
+use crate::ops::choice::{Kernels, able, preferred};
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold, fold_threads};
 use crate::shape::DType;
 
@@ -40,15 +41,14 @@ pub struct LayerNormArgs<'a> {
     pub merge: Option<Merge>,
 }
 
-/// The kernels of layer norm; the first runs on every device.
-static KERNELS: [&Kernel; 2] = [&kernel::KERNEL, &rows_kernel::KERNEL];
+/// The kernels of layer norm.
+static KERNELS: Kernels = [&kernel::KERNEL, &rows_kernel::KERNEL];
 /// Rows of a workgroup of the second, and what it takes C to be a multiple of.
 const ROWS: u32 = 8;
 
 /// Those that a device can run on rows of C elements.
 pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'static Kernel> {
-    let runs = move |k: &Kernel| k.need.is_none_or(|need| need.met(caps)) && (*k == kernel::KERNEL || width.is_multiple_of(ROWS));
-    KERNELS.into_iter().filter(move |k| runs(k))
+    able(&KERNELS, caps, width.is_multiple_of(ROWS))
 }
 
 /// Rows of `x` normalised: `(x - mean) / sqrt(variance + eps) * gain + bias` -> `[rows, C]`, stored as x is. C a multiple of 4.
@@ -56,10 +56,8 @@ pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'sta
 /// # Errors
 /// Shapes that do not fit.
 pub fn layer_norm(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>) -> Result<Value> {
-    let caps = &b.gpu().caps;
-    // A thread with a row of its own suits a CPU's caches; a GPU wants neighbouring threads at neighbouring addresses.
-    let last = if caps.device_type == wgpu::DeviceType::Cpu { layer_norm_kernels(caps, args.x.shape().width()).last() } else { None };
-    layer_norm_by(b, name, args, last.unwrap_or(&kernel::KERNEL))
+    let by = preferred(&KERNELS, &b.gpu().caps, args.x.shape().width().is_multiple_of(ROWS));
+    layer_norm_by(b, name, args, by)
 }
 
 /// As [`layer_norm`], by one of [`layer_norm_kernels`].

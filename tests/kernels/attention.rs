@@ -29,11 +29,6 @@ fn every(case: &Case, heads: Heads) -> Vec<&'static Kernel> {
     ops::attention_kernels(case.rig.engine.caps(), heads.size).collect()
 }
 
-/// The case of one kernel of the family.
-fn by(case: &Case, kernel: &Kernel) -> Case {
-    Case { rig: case.rig, kernel: kernel.name }
-}
-
 /// One set of sequences under one attention.
 struct Run<'a> {
     lengths: &'a [u32],
@@ -69,7 +64,7 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
             let args = AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths };
             ops::attention_by(b, "y", args, kernel)
         });
-        by(case, kernel).close(&what, &got, &want, tolerance);
+        case.by(kernel).close(&what, &got, &want, tolerance);
     }
 }
 
@@ -141,7 +136,7 @@ fn trie(case: &Case) {
                 let args = AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] };
                 ops::attention_by(b, "y", args, kernel)
             });
-            by(case, kernel).close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
+            case.by(kernel).close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
         }
     };
     // One branch is a sequence under a causal mask; more than 64 keys, and a tile whose rows see none of the first 64.
@@ -179,7 +174,7 @@ fn unit_values(case: &Case) {
                 let args = AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, cap: None, causal: false, paths: &[QK, unit] };
                 ops::attention_by(b, "y", args, kernel)
             });
-            by(case, kernel).close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+            case.by(kernel).close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
         }
     }
 }
@@ -260,7 +255,7 @@ fn sums(case: &Case) {
                             kernel,
                         )
                     });
-                    by(case, kernel).close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
+                    case.by(kernel).close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
                 }
             }
         }
@@ -287,14 +282,14 @@ fn limits(case: &Case) {
             let values = b.import(&tensor);
             sum(b, values, 2, 1e4, &[of((2, 2), 1.0)])
         });
-        by(case, kernel).close("unit values by a large scale", &got, &values, ATTENTION);
+        case.by(kernel).close("unit values by a large scale", &got, &values, ATTENTION);
         for (terms, want) in [(&[of((0, 0), 1.0), of((1, 1), 1.0)][..], 2.0), (&[of((2, 2), 0.25)], 0.25)] {
             let got = run(case.rig, |b| {
                 let ones = b.import(&ones);
                 sum(b, ones, 0, 0.5, terms)
             });
             let want = vec![want; (tokens * width) as usize];
-            by(case, kernel).close(&format!("values of one by {terms:?}"), &got, &want, ATTENTION);
+            case.by(kernel).close(&format!("values of one by {terms:?}"), &got, &want, ATTENTION);
         }
     }
 }
@@ -316,7 +311,7 @@ fn capped(case: &Case) {
                     let args = AttentionArgs { qkv: b.import(&tensor), tiles: &tiles, heads, scale: 0.25, cap: Some(cap), causal, paths };
                     ops::attention_by(b, "y", args, kernel)
                 });
-                by(case, kernel).close(&format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}"), &got, &want, tolerance);
+                case.by(kernel).close(&format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}"), &got, &want, tolerance);
             }
         }
     }

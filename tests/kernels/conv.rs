@@ -9,8 +9,8 @@ use lancet::shape::DType;
 const ACTIVATIONS: [Activation; 2] = [Activation::Relu, Activation::None];
 
 /// Images, (width, height) of the maps, channels in and out: one pixel, single lines, maps that are not square, borders
-/// inside a tile of 25 rows, several images in one tile, and 1 to 8 threads side by side.
-const MAPS: [(u32, [u32; 2], u32, u32); 12] = [
+/// inside a tile of 25 or 50 rows, several images in one tile, and 1 to 8 threads side by side.
+const MAPS: [(u32, [u32; 2], u32, u32); 14] = [
     (1, [1, 1], 4, 4),
     (2, [1, 7], 8, 20),
     (1, [7, 1], 4, 16),
@@ -23,6 +23,8 @@ const MAPS: [(u32, [u32; 2], u32, u32); 12] = [
     (1, [25, 41], 4, 8),
     (1, [16, 16], 100, 12),
     (1, [5, 4], 512, 48),
+    (3, [9, 7], 24, 136),
+    (1, [51, 1], 8, 72),
 ];
 
 fn size(of: [u32; 2]) -> [usize; 2] {
@@ -40,13 +42,15 @@ pub fn conv3x3(case: &Case) {
             let activation = ACTIVATIONS[(i + j) % 2];
             let (xt, wt) = (upload(case.rig, &[rows, c], act, &x), upload(case.rig, &[n, 9 * c], weight, &w));
             let bt = upload(case.rig, &[n], DType::F32, &bias);
-            let got = run(case.rig, |b| {
-                let x = Map { value: b.import(&xt), images, size: map };
-                Ok(ops::conv3x3(b, "y", x, &wt, &bt, activation)?.value)
-            });
             let want = reference::conv3x3(&x, images as usize, size(map), &w, &bias, activation);
             let what = format!("{images} maps of {map:?}, C {c}, N {n}, x {act}, weight {weight}, {activation:?}");
-            case.close(&what, &got, &want, sum_of(9 * c as usize, 1.0));
+            for kernel in ops::conv3x3_kernels(case.rig.engine.caps(), [c, n]) {
+                let got = run(case.rig, |b| {
+                    let x = Map { value: b.import(&xt), images, size: map };
+                    Ok(ops::conv3x3_by(b, "y", x, &wt, &bt, activation, kernel)?.value)
+                });
+                case.by(kernel).close(&what, &got, &want, sum_of(9 * c as usize, 1.0));
+            }
         }
     }
 }

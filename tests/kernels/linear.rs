@@ -38,11 +38,6 @@ const PRODUCTS: [[u32; 3]; 18] = [
     [101, 8, 128],
 ];
 
-/// The case of one kernel of the family.
-fn by(case: &Case, choice: Choice) -> Case {
-    Case { rig: case.rig, kernel: choice.kernel.name }
-}
-
 pub fn matmul(case: &Case) {
     for (i, &[m, k, n]) in PRODUCTS.iter().enumerate() {
         for (j, &(act, weight)) in STORAGE.iter().enumerate() {
@@ -72,7 +67,7 @@ pub fn matmul(case: &Case) {
                     ops::matmul_by(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias, activation, residual }, choice)
                 });
                 let what = format!("M {m} K {k} N {n}, {} slices, x {act}, weight {weight}, {activation:?}", choice.slices);
-                by(case, choice).close(&what, &got, &want, sum_of(k as usize, 1.0));
+                case.by(choice.kernel).close(&what, &got, &want, sum_of(k as usize, 1.0));
             }
         }
     }
@@ -105,7 +100,7 @@ fn int8_weights(case: &Case) {
                     ops::matmul_by(b, "y", MatmulArgs { x, x_offset: 0, weight: &wt, bias: Some(&bt), activation, residual }, choice)
                 });
                 let what = format!("M {m} K {k} N {n}, {} slices, x {act}, int8 weights, {activation:?}", choice.slices);
-                by(case, choice).close(&what, &got, &want, sum_of(k as usize, 1.27));
+                case.by(choice.kernel).close(&what, &got, &want, sum_of(k as usize, 1.27));
             }
         }
     }
@@ -128,7 +123,7 @@ fn relu_behind_the_residual(case: &Case) {
                     let args = MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual };
                     ops::matmul_by(b, "y", args, choice)
                 });
-                by(case, choice).close(&format!("M {m} K {k} N {n}, ReLU last, {act}"), &got, &want, sum_of(k, 1.0));
+                case.by(choice.kernel).close(&format!("M {m} K {k} N {n}, ReLU last, {act}"), &got, &want, sum_of(k, 1.0));
             }
         }
     }
@@ -151,7 +146,7 @@ fn column_range(case: &Case) {
                     let args = MatmulArgs { x, x_offset, weight, bias: None, activation: Activation::None, residual: Residual::None };
                     ops::matmul_by(b, "y", args, choice)
                 });
-                by(case, choice).close(&format!("columns {} on, x {act}", part * c), &got, &want, sum_of(c, 1.0));
+                case.by(choice.kernel).close(&format!("columns {} on, x {act}", part * c), &got, &want, sum_of(c, 1.0));
             }
         }
     }
@@ -177,7 +172,12 @@ fn split_residual(case: &Case) {
                     let args = MatmulArgs { x, x_offset: 0, weight: &wt, bias: None, activation: Activation::None, residual };
                     ops::matmul_by(b, "y", args, choice)
                 });
-                by(case, choice).close(&format!("residual split at {rows}, rest from {rest_row}, {act}"), &got, &want, sum_of(k, 1.0));
+                case.by(choice.kernel).close(
+                    &format!("residual split at {rows}, rest from {rest_row}, {act}"),
+                    &got,
+                    &want,
+                    sum_of(k, 1.0),
+                );
             }
         }
     }
@@ -228,7 +228,7 @@ fn kernels_that_a_device_lacks() {
 
 pub fn patch_embed(case: &Case) {
     // Images, pixels across and down, patch, channels: ragged borders, grids that are not square, edge tiles.
-    let table: [(u32, [u32; 2], u32, u32); 8] = [
+    let table: [(u32, [u32; 2], u32, u32); 10] = [
         (1, [2, 2], 2, 4),
         (2, [37, 23], 4, 20),
         (3, [40, 64], 8, 132),
@@ -237,6 +237,8 @@ pub fn patch_embed(case: &Case) {
         (1, [70, 99], 14, 124),
         (1, [224, 224], 16, 20),
         (2, [30, 48], 6, 16),
+        (3, [40, 68], 8, 136),
+        (1, [104, 31], 8, 56),
     ];
     for (i, &(images, size, patch, channels)) in table.iter().enumerate() {
         let taps = (3 * patch * patch) as usize;
@@ -252,10 +254,6 @@ pub fn patch_embed(case: &Case) {
             let ct = upload(case.rig, &[channels], DType::F32, &class);
             let positions_t = upload(case.rig, &[tokens, channels], DType::F32, &positions);
             for prefix in [true, false] {
-                let got = run(case.rig, |b| {
-                    let pixels = b.import(&pt);
-                    ops::patch_embed(b, "y", pixels, patch, &wt, prefix.then_some((&ct, &positions_t)), act)
-                });
                 let want = reference::patch_embed(
                     &pixels,
                     images as usize,
@@ -265,7 +263,13 @@ pub fn patch_embed(case: &Case) {
                     prefix.then_some((&class[..], &positions[..])),
                 );
                 let what = format!("{images} x {size:?} pixels, patch {patch}, C {channels}, act {act}, weight {weight}, prefix {prefix}");
-                case.close(&what, &got, &want, sum_of(taps, 1.0));
+                for kernel in ops::patch_embed_kernels(case.rig.engine.caps(), [patch, size[0], channels]) {
+                    let got = run(case.rig, |b| {
+                        let pixels = b.import(&pt);
+                        ops::patch_embed_by(b, "y", pixels, patch, &wt, prefix.then_some((&ct, &positions_t)), act, kernel)
+                    });
+                    case.by(kernel).close(&what, &got, &want, sum_of(taps, 1.0));
+                }
             }
         }
     }

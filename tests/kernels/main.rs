@@ -18,6 +18,7 @@ mod segments;
 mod views;
 
 use common::{Rig, Tolerance, compare, rigs};
+use lancet::gpu::kernel::Kernel;
 use lancet::gpu::kernel::kernels;
 use lancet::shape::DType;
 
@@ -67,6 +68,11 @@ struct Case {
 }
 
 impl Case {
+    /// The case of one kernel of several behind an op.
+    fn by(&self, kernel: &'static Kernel) -> Case {
+        Case { rig: self.rig, kernel: kernel.name }
+    }
+
     /// Checks that `got` came from this kernel and agrees with the reference.
     #[track_caller]
     fn close(&self, what: &str, got: &common::Output, want: &[f32], tolerance: Tolerance) {

@@ -2,7 +2,6 @@
 
 use crate::common::{FEW_ROUNDINGS, Random, Tolerance, rounded, run, upload};
 use crate::{ACTS, Case, ROWS};
-use lancet::gpu::kernel::Kernel;
 use lancet::ops::{self, LayerNormArgs, Merge};
 use lancet::reference::{self, Activation, Addend};
 use lancet::shape::DType;
@@ -11,11 +10,6 @@ const EPS: f32 = 1e-5;
 
 /// Mean and variance over some thousand values of order one, in 64 partial sums.
 const NORMALISED: Tolerance = Tolerance { absolute: 5e-6, relative: 5e-6 };
-
-/// The case of one kernel of several.
-fn by(case: &Case, kernel: &'static Kernel) -> Case {
-    Case { rig: case.rig, kernel: kernel.name }
-}
 
 pub fn layer_norm(case: &Case) {
     let widths = [768, 48, 4, 252, 256, 260, 64];
@@ -39,7 +33,7 @@ pub fn layer_norm(case: &Case) {
                     let args = LayerNormArgs { x: b.import(&xt), first_row: 0, rows, gain: &gt, bias: &bt, eps: EPS, merge: None };
                     ops::layer_norm_by(b, "y", args, kernel)
                 });
-                by(case, kernel).close(&format!("{rows} rows of {width} around {centre}, {act}"), &got, &want, tolerance);
+                case.by(kernel).close(&format!("{rows} rows of {width} around {centre}, {act}"), &got, &want, tolerance);
             }
         }
     }
@@ -75,8 +69,8 @@ fn row_ranges_and_merge(case: &Case) {
                         ops::layer_norm_by(b, "y", args, kernel)
                     })
                 };
-                by(case, kernel).close(&format!("rows from {first_row}, {act}"), &norm(false), &plain, NORMALISED);
-                by(case, kernel).close(&format!("{images} class rows from elsewhere, {act}"), &norm(true), &merged, NORMALISED);
+                case.by(kernel).close(&format!("rows from {first_row}, {act}"), &norm(false), &plain, NORMALISED);
+                case.by(kernel).close(&format!("{images} class rows from elsewhere, {act}"), &norm(true), &merged, NORMALISED);
             }
         }
     }

@@ -23,13 +23,12 @@ enum Tile {
     Fixed([u32; 2]),
 }
 
-static VARIANTS: [Variant; 11] = [
+static VARIANTS: [Variant; 10] = [
     Variant { kernel: &kernels::matmul::KERNEL, tile: Tile::Lanes, step: 4 },
     Variant { kernel: &kernels::matmul_register_8x8::KERNEL, tile: Tile::Fixed([32, 64]), step: 4 },
     Variant { kernel: &kernels::matmul_register_8x16::KERNEL, tile: Tile::Fixed([32, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_subgroup_16x4::KERNEL, tile: Tile::Fixed([16, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_subgroup_25x4::KERNEL, tile: Tile::Fixed([25, 128]), step: 4 },
-    Variant { kernel: &kernels::matmul_subgroup_25x16::KERNEL, tile: Tile::Fixed([25, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_subgroup_50x8::KERNEL, tile: Tile::Fixed([50, 64]), step: 8 },
     Variant { kernel: &kernels::matmul_workgroup_64::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
     Variant { kernel: &kernels::matmul_workgroup_128::KERNEL, tile: Tile::Fixed([128, 128]), step: 4 },
