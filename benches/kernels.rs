@@ -67,6 +67,7 @@ fn tensor(dims: &[u32], dtype: DType) -> Tensor {
     let made = match dtype {
         DType::F32 => engine().gpu().upload("bench", dims, dtype, &data.collect::<Vec<_>>()),
         DType::F16 => engine().gpu().upload("bench", dims, dtype, &data.map(half::f16::from_f32).collect::<Vec<_>>()),
+        DType::I8 => engine().gpu().upload("bench", dims, dtype, &data.map(|v| (64.0 * v) as i8).collect::<Vec<_>>()),
         DType::U32 => {
             engine().gpu().upload("bench", dims, dtype, &(0..count as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect::<Vec<_>>())
         }
@@ -94,7 +95,10 @@ fn time(bencher: Bencher<'_, '_>, build: impl FnOnce(&mut PlanBuilder) -> Result
 
 /// The four products of a block; `weight` as stored.
 fn product(bencher: Bencher<'_, '_>, [m, k, n]: [u32; 3], act: DType, weight: DType) {
-    let (x, w, bias) = (tensor(&[m, k], act), tensor(&[n, k], weight), tensor(&[n], DType::F32));
+    // Beside bytes, their rows' scales.
+    let (both, one) = ([2, n], [n]);
+    let bias = tensor(if weight == DType::I8 { &both } else { &one }, DType::F32);
+    let (x, w) = (tensor(&[m, k], act), tensor(&[n, k], weight));
     time(bencher, |b| {
         let x = b.import(&x);
         ops::matmul(
@@ -153,6 +157,11 @@ mod matmul {
     #[divan::bench(args = MODELS)]
     fn mlp_up_f16(bencher: Bencher, m: Model) {
         product(bencher, [m.tokens, m.width, 4 * m.width], DType::F16, DType::F16);
+    }
+
+    #[divan::bench(args = MODELS)]
+    fn mlp_up_int8_weight(bencher: Bencher, m: Model) {
+        product(bencher, [m.tokens, m.width, 4 * m.width], DType::F16, DType::I8);
     }
 
     #[divan::bench(args = MODELS)]
