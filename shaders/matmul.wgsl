@@ -1,6 +1,6 @@
 // y = activation(x w^T + bias) + residual, or the ReLU of that; 25 x 16 in registers
 //
-// Operands: common/matmul_operands.wgsl. For CPU drivers without subgroups, and what runs where no other kernel can.
+// Operands: common/matmul_operands.wgsl. What runs where no other kernel can, and where N is too small for theirs.
 //
 // One thread makes a tile of 25 rows by 16 columns in registers: per step of 4 along K it loads 25 + 16 vectors for
 // 1,600 multiply-adds. On a CPU driver a load costs as much as some 20 multiply-adds, so the tile is as large as
@@ -14,6 +14,7 @@
 // family: matmul
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16,i8}.wgsl
+// include: common/signed_bytes.wgsl
 // include: common/matmul_operands.wgsl
 // include: common/matmul_fours.wgsl
 // include: common/matmul_finish.wgsl

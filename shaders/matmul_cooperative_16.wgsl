@@ -4,8 +4,8 @@
 // fewer subgroups (lanes of 64) the parts are made one after the other, with more some subgroups only carry. Each step
 // puts 32 of K into workgroup memory as f16, zeros beyond the edges, so no matrix reads past an end.
 //
-// Sums are f32. Operands are f16: where x or w is stored as f32 it would be rounded, so the op takes this
-// kernel only if both are stored as f16, and then products are exact.
+// Sums are f32. Operands are f16: where x or w is stored as f32 it would be rounded, so the op takes this kernel only if x is
+// stored as f16, and w as f16 or as bytes, which f16 holds, too; then products are exact.
 //
 // Barriers depend on the size of a subgroup: uniform in fact, but not by the rules of browsers, which have none of this.
 //
@@ -13,6 +13,7 @@
 // needs: cooperative_16
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16,i8}.wgsl
+// include: common/signed_bytes.wgsl
 // include: common/matmul_operands.wgsl
 // include: common/matmul_fours.wgsl
 // include: common/matmul_finish.wgsl

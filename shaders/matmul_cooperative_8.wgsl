@@ -7,6 +7,7 @@
 // needs: cooperative_8
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16,i8}.wgsl
+// include: common/signed_bytes.wgsl
 // include: common/matmul_operands.wgsl
 // include: common/matmul_fours.wgsl
 // include: common/matmul_finish.wgsl

@@ -12,6 +12,7 @@
 // needs: subgroup
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16,i8}.wgsl
+// include: common/signed_bytes.wgsl
 // include: common/matmul_operands.wgsl
 // include: common/matmul_fours.wgsl
 // include: common/matmul_finish.wgsl

@@ -15,6 +15,7 @@
 // needs: subgroup_int64
 // include: common/act_{f32,f16}.wgsl
 // include: common/weight_{f32,f16,i8}.wgsl
+// include: common/signed_bytes.wgsl
 // include: common/act8_{act}.wgsl
 // include: common/weight8_{weight}.wgsl
 // include: common/eight_floats.wgsl

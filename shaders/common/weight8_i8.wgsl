@@ -2,9 +2,9 @@
 alias Weight8 = vec2<u32>;
 
 fn low_weights(v: Weight8) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(v.x));
+    return signed_bytes(v.x);
 }
 
 fn high_weights(v: Weight8) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(v.y));
+    return signed_bytes(v.y);
 }

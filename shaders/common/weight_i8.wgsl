@@ -2,5 +2,5 @@
 alias Weight4 = u32;
 
 fn widen_weight(v: Weight4) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(v));
+    return signed_bytes(v);
 }

@@ -22,7 +22,7 @@ pub enum Precision {
     /// Weights and activations f16: half the memory and traffic, about 3 digits.
     F16,
     /// As [`Precision::F16`], but the weights of linear layers, nearly all of a transformer, are int8 with a scale per output
-    /// channel: half the memory of f16 once more. Heat maps stay within 0.02 of their range.
+    /// channel: half the memory of f16 once more. Heat maps of the bundled model stay within 0.02 of their range.
     Int8,
 }
 

@@ -152,8 +152,19 @@ fn parse_file(text: &str, caps: &Caps) -> Result<Vec<Rule>, String> {
 }
 
 /// What a file is written for: other drivers and other kernels have other winners.
-fn identity(caps: &Caps) -> [(&'static str, &str); 3] {
-    [("lancet", env!("CARGO_PKG_VERSION")), ("adapter", caps.adapter.trim()), ("driver", caps.driver.trim())]
+fn identity(caps: &Caps) -> [(&'static str, String); 4] {
+    [
+        ("lancet", env!("CARGO_PKG_VERSION").to_owned()),
+        ("kernels", kernels_known()),
+        ("adapter", caps.adapter.trim().to_owned()),
+        ("driver", caps.driver.trim().to_owned()),
+    ]
+}
+
+/// What rules choose from, as a short word (FNV-1a of the names): a table of other kernels is another table.
+fn kernels_known() -> String {
+    let names = kernels::ALL.iter().filter(|k| k.family == kernels::matmul::KERNEL.name).flat_map(|k| k.name.bytes());
+    format!("{:08x}", names.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
 }
 
 /// The file of a device in a folder of tuned tables.

@@ -5,7 +5,7 @@ use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::Kernel;
 use crate::gpu::kernel::kernels::{attention as kernel, attention_subgroup_32x4 as subgroup_kernel};
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
-use crate::ops::choice::{Kernels, able, preferred};
+use crate::ops::choice::{Kernels, able, check, preferred};
 use crate::ops::expect_act;
 use crate::ops::tiles::Tiles;
 use crate::reference::{Heads, Projection};
@@ -222,14 +222,7 @@ struct Work<'a> {
 /// Pushes the step; `params` have columns, weights and scale already.
 fn push(b: &mut PlanBuilder, name: &str, w: Work<'_>, params: kernel::Params) -> Result<()> {
     const OP: &str = "attention";
-    if !attention_kernels(&b.gpu().caps, w.heads.size).any(|k| k == w.by) {
-        return Err(Error::shape(
-            OP,
-            "kernel",
-            format!("one that this device runs on heads of {}", w.heads.size),
-            format!("{} ({:?})", w.by.name, w.by.need),
-        ));
-    }
+    check(&KERNELS, b, w.heads.size.is_multiple_of(STEP), w.by, OP, || format!("heads of {}", w.heads.size))?;
     let (tiles, heads) = (w.tiles, w.heads);
     let width = (heads.heads * heads.size) as u32;
     if w.source.shape().rows() != tiles.rows {

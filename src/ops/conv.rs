@@ -9,8 +9,8 @@ use crate::gpu::kernel::kernels::{
     pool_embed as embed_kernel,
 };
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
-use crate::ops::choice::{Kernels, able, preferred};
-use crate::ops::matmul::tiling;
+use crate::ops::choice::{Kernels, able, check, preferred};
+use crate::ops::matmul::{SUBGROUP_TILE, tiling};
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold_threads};
 use crate::reference::Activation;
 use crate::shape::DType;
@@ -44,13 +44,14 @@ impl Map {
 
 /// The kernels of [`conv3x3`].
 static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
-/// What the second one takes C and N to be multiples of, and the columns of its workgroups: below, half of it would be idle.
-const STEP: u32 = 8;
-const COLUMNS: u32 = 64;
-
 /// Those that a device can run on maps of C channels to maps of N.
-pub fn conv3x3_kernels(caps: &Caps, [c, n]: [u32; 2]) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, (c | n).is_multiple_of(STEP))
+pub fn conv3x3_kernels(caps: &Caps, channels: [u32; 2]) -> impl Iterator<Item = &'static Kernel> {
+    able(&KERNELS, caps, fits(channels))
+}
+
+/// What the second kernel takes.
+fn fits([c, n]: [u32; 2]) -> bool {
+    (c | n).is_multiple_of(8)
 }
 
 /// `activation(conv3x3(x) + bias)` with stride 1 and a border of one zero pixel; `weight` `[N, 9 C]` (row, column, channel),
@@ -60,8 +61,8 @@ pub fn conv3x3_kernels(caps: &Caps, [c, n]: [u32; 2]) -> impl Iterator<Item = &'
 /// Shapes that do not fit.
 pub fn conv3x3(b: &mut PlanBuilder, name: &str, x: Map, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Map> {
     let n = weight.shape()[0];
-    let fits = (x.value.shape().width() | n).is_multiple_of(STEP) && n >= COLUMNS;
-    let by = preferred(&KERNELS, &b.gpu().caps, fits);
+    // With fewer channels more than half of a workgroup would be idle.
+    let by = preferred(&KERNELS, &b.gpu().caps, fits([x.value.shape().width(), n]) && n > SUBGROUP_TILE[1] / 2);
     conv3x3_by(b, name, x, weight, bias, activation, by)
 }
 
@@ -87,12 +88,10 @@ pub fn conv3x3_by(
     }
     expect_shape(OP, "bias", bias, &[n])?;
     let y = b.value(&[rows, n], x.value.dtype())?;
-    if !conv3x3_kernels(&b.gpu().caps, [c, n]).any(|k| k == by) {
-        return Err(Error::shape(OP, "kernel", format!("one that this device runs on {c} to {n} channels"), by.name));
-    }
+    check(&KERNELS, b, fits([c, n]), by, OP, || format!("{c} to {n} channels"))?;
     let (lanes_n, workgroups) = match *by == kernel::KERNEL {
         true => tiling(rows, n),
-        false => (0, [n.div_ceil(COLUMNS), rows.div_ceil(50), 1]),
+        false => (0, [n.div_ceil(SUBGROUP_TILE[1]), rows.div_ceil(SUBGROUP_TILE[0]), 1]),
     };
     b.dispatch(
         name,

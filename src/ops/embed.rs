@@ -5,7 +5,8 @@ use crate::gpu::builder::{Arg, Dispatch};
 use crate::gpu::kernel::Kernel;
 use crate::gpu::kernel::kernels::{patch_embed as patch_kernel, patch_embed_subgroup_50x8 as subgroup_kernel, token_embed as token_kernel};
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
-use crate::ops::choice::{Kernels, able, preferred};
+use crate::ops::choice::{Kernels, able, check, preferred};
+use crate::ops::matmul::SUBGROUP_TILE;
 use crate::ops::{expect_dtype, expect_shape, fold_threads};
 use crate::shape::DType;
 
@@ -76,17 +77,10 @@ pub fn patch_embed_by(
         expect_shape(OP, "positions", positions, &[tokens, width])?;
     }
     let rows = images * tokens;
-    if !patch_embed_kernels(&b.gpu().caps, [patch, width_px, width]).any(|k| k == by) {
-        return Err(Error::shape(
-            OP,
-            "kernel",
-            format!("one that this device runs on patches of {patch}, {width_px} pixels, {width} channels"),
-            by.name,
-        ));
-    }
+    check(&KERNELS, b, fits([patch, width_px, width]), by, OP, || format!("patches of {patch} and {width_px} pixels, {width} channels"))?;
     let workgroups = match *by == patch_kernel::KERNEL {
         true => [width.div_ceil(16 * 8), rows.div_ceil(8), 1],
-        false => [width.div_ceil(64), rows.div_ceil(50), 1],
+        false => [width.div_ceil(SUBGROUP_TILE[1]), rows.div_ceil(SUBGROUP_TILE[0]), 1],
     };
     let y = b.value(&[rows, width], act)?;
     let spare = Arg::Value(pixels);

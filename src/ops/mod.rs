@@ -78,8 +78,8 @@ fn expect_dtype(op: &'static str, what: &'static str, got: DType, expected: DTyp
 
 /// Activations are stored as f32 or f16 and are read four at a time.
 fn expect_act(op: &'static str, what: &'static str, x: Value) -> Result<()> {
-    if x.dtype() == DType::U32 {
-        return Err(Error::shape(op, what, "f32 or f16", "u32"));
+    if !matches!(x.dtype(), DType::F32 | DType::F16) {
+        return Err(Error::shape(op, what, "f32 or f16", x.dtype()));
     }
     if !x.shape().width().is_multiple_of(4) {
         return Err(Error::shape(op, what, "a last dimension that is a multiple of 4", x.shape()));

@@ -7,7 +7,7 @@ use crate::gpu::kernel::kernels::{
     l2_normalize as l2, layer_norm as kernel, layer_norm_rows_8 as rows_kernel, mean_norm as mean_kernel, unit_heads as heads_kernel,
 };
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
-use crate::ops::choice::{Kernels, able, preferred};
+use crate::ops::choice::{Kernels, able, check, preferred};
 use crate::ops::{expect_act, expect_dtype, expect_shape, fold, fold_threads};
 use crate::shape::DType;
 
@@ -43,12 +43,14 @@ pub struct LayerNormArgs<'a> {
 
 /// The kernels of layer norm.
 static KERNELS: Kernels = [&kernel::KERNEL, &rows_kernel::KERNEL];
-/// Rows of a workgroup of the second, and what it takes C to be a multiple of.
+/// What the second one takes C to be a multiple of.
+const STEP: u32 = 8;
+/// Rows of its workgroups.
 const ROWS: u32 = 8;
 
 /// Those that a device can run on rows of C elements.
 pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, width.is_multiple_of(ROWS))
+    able(&KERNELS, caps, width.is_multiple_of(STEP))
 }
 
 /// Rows of `x` normalised: `(x - mean) / sqrt(variance + eps) * gain + bias` -> `[rows, C]`, stored as x is. C a multiple of 4.
@@ -56,7 +58,7 @@ pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'sta
 /// # Errors
 /// Shapes that do not fit.
 pub fn layer_norm(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>) -> Result<Value> {
-    let by = preferred(&KERNELS, &b.gpu().caps, args.x.shape().width().is_multiple_of(ROWS));
+    let by = preferred(&KERNELS, &b.gpu().caps, args.x.shape().width().is_multiple_of(STEP));
     layer_norm_by(b, name, args, by)
 }
 
@@ -85,9 +87,7 @@ pub fn layer_norm_by(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>, b
             format!("x {}, class_x {}", x.shape(), class_x.shape()),
         ));
     }
-    if !layer_norm_kernels(&b.gpu().caps, width).any(|k| k == by) {
-        return Err(Error::shape(OP, "kernel", format!("one that this device runs on rows of {width}"), by.name));
-    }
+    check(&KERNELS, b, width.is_multiple_of(STEP), by, OP, || format!("rows of {width}"))?;
     let y = b.value(&[rows, width], x.dtype())?;
     let elements = u64::from(rows) * u64::from(width);
     let workgroups = fold(b, u64::from(if *by == kernel::KERNEL { rows } else { rows.div_ceil(ROWS) }));

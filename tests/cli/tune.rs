@@ -60,7 +60,7 @@ fn a_table_that_cannot_be_used_is_named() {
         (text.replace(&version, "lancet 0.0.1").into_bytes(), "written for lancet \"0.0.1\""),
         (text.replace("driver ", "drover ").into_bytes(), "is expected"),
         (format!("{text}f32 f32 * * * matmul\n").into_bytes(), "6 words"),
-        (text.lines().take(3).map(|l| format!("{l}\n")).collect::<String>().into_bytes(), "no rules"),
+        (text.lines().take(4).map(|l| format!("{l}\n")).collect::<String>().into_bytes(), "no rules"),
         (vec![0xff, 0xfe, 0x00], "UTF-8"),
     ];
     for (bytes, what) in broken {

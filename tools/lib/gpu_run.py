@@ -6,7 +6,7 @@
     ./run --quick --software               a short pass on a software adapter, to see that the pack works
 
 The parts, in this order: adapter, tests (kernels against their definitions, the golden ladder), tune (if this lancet can), profiles (batch
-1, 8 and 64; 224 and 512 px; f32 and f16), growth (tokens, labels, batch), torch (PyTorch's figures, if it is installed). Whatever fails is
+1, 8 and 64; 224 and 512 px; f32, f16, int8), growth (tokens, labels, batch), torch (PyTorch's figures, if it is installed). Whatever fails is
 noted in the JSON, and the rest goes on; the JSON is written after every step. Random models of true size are made here; that needs numpy.
 """
 
@@ -113,13 +113,13 @@ class Session:
 def cases(quick, runs):
     """(name, architecture or demo, arguments) of the profiles."""
     if quick:
-        for precision in ("f32", "f16"):
+        for precision in ("f32", "f16", "int8"):
             yield f"demo {precision} batch 1", "demo", ["--precision", precision, "--runs", "2"]
         return
     runs = ["--runs", str(runs)]
     for size in (224, 512):
         for batch in (1, 8, 64):
-            for precision in ("f32", "f16"):
+            for precision in ("f32", "f16", "int8"):
                 yield (f"ViT-B-16 {size} px {precision} batch {batch}", "ViT-B-16", ["--size", str(size), "--batch", str(batch), "--precision", precision, *runs])
     yield "ViT-B-16 224 px f32 batch 1, method clip", "ViT-B-16", ["--size", "224", "--method", "clip", "--precision", "f32", *runs]
     for arch in ("ViT-B-32", "ViT-L-14", "RN50"):
@@ -149,7 +149,7 @@ def tune(session, report, save):
     if session.run([session.places.programs["lancet"], "tune", "--help"])[0] != 0:
         report["tune"] = {"skipped": "this lancet has no subcommand tune"}
         return
-    report["tune"] = session.lancet("tune", timeout=600)
+    report["tune"] = session.lancet("tune", timeout=900)
 
 
 def profiles(session, report, save):

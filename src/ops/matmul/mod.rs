@@ -5,7 +5,7 @@ mod table;
 mod variant;
 
 pub use table::{Choice, choose, shipped};
-pub(super) use variant::tiling;
+pub(super) use variant::{SUBGROUP_TILE, tiling};
 pub use variant::{Variant, variants};
 
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ pub fn matmul_by(b: &mut PlanBuilder, name: &str, args: MatmulArgs<'_>, choice: 
         Error::shape(
             OP,
             "kernel",
-            format!("one that this device runs on {} x {}, K {k}", x.dtype(), weight.dtype()),
+            format!("one that this device runs on {} x {}, sides in multiples of {}", x.dtype(), weight.dtype(), unit(args)),
             format!("{} ({need})", choice.kernel.name),
         )
     })?;
@@ -149,8 +149,7 @@ fn has_bias(bias: Option<&Tensor>) -> u32 {
 
 /// The power of two that N, K, the row length of x and its first column are multiples of.
 fn unit(MatmulArgs { x, x_offset, weight, .. }: MatmulArgs<'_>) -> u32 {
-    let sides = weight.shape().iter().fold(x_offset | x.shape().width(), |all, side| all | side);
-    1 << sides.trailing_zeros().min(31)
+    variant::unit(weight.shape().iter().copied().chain([x_offset, x.shape().width()]))
 }
 
 /// M, N and K of operands that fit.

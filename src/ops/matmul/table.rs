@@ -4,7 +4,7 @@ use crate::gpu::kernel::Kernel;
 use crate::gpu::tuning::{Rule, parse_rules};
 use crate::gpu::{Caps, Gpu};
 use crate::ops::matmul::split;
-use crate::ops::matmul::variant::{Variant, variants};
+use crate::ops::matmul::variant::{Variant, unit, variants};
 use crate::shape::DType;
 use std::sync::LazyLock;
 
@@ -70,8 +70,7 @@ pub fn choose(gpu: &Gpu, shape: [u32; 3], act: DType, weight: DType, unit: u32) 
 
 /// The choice of lancet's own table, for x used whole.
 pub fn shipped(caps: &Caps, shape: [u32; 3], act: DType, weight: DType) -> Choice {
-    let [_, n, k] = shape;
-    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight, 1 << (n | k).trailing_zeros().min(31))
+    first_of(caps, Class::of(caps).rules().iter(), shape, act, weight, unit([shape[1], shape[2]]))
 }
 
 fn first_of<'a>(caps: &Caps, rules: impl Iterator<Item = &'a Rule>, shape: [u32; 3], act: DType, weight: DType, unit: u32) -> Choice {

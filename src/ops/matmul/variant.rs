@@ -29,12 +29,15 @@ static VARIANTS: [Variant; 10] = [
     Variant { kernel: &kernels::matmul_register_8x16::KERNEL, tile: Tile::Fixed([32, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_subgroup_16x4::KERNEL, tile: Tile::Fixed([16, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_subgroup_25x4::KERNEL, tile: Tile::Fixed([25, 128]), step: 4 },
-    Variant { kernel: &kernels::matmul_subgroup_50x8::KERNEL, tile: Tile::Fixed([50, 64]), step: 8 },
+    Variant { kernel: &kernels::matmul_subgroup_50x8::KERNEL, tile: Tile::Fixed(SUBGROUP_TILE), step: 8 },
     Variant { kernel: &kernels::matmul_workgroup_64::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
     Variant { kernel: &kernels::matmul_workgroup_128::KERNEL, tile: Tile::Fixed([128, 128]), step: 4 },
     Variant { kernel: &kernels::matmul_cooperative_16::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
     Variant { kernel: &kernels::matmul_cooperative_8::KERNEL, tile: Tile::Fixed([64, 64]), step: 4 },
 ];
+
+/// Rows and columns of the 8 threads of `common/subgroup_tile_50x8.wgsl`.
+pub(in crate::ops) const SUBGROUP_TILE: [u32; 2] = [50, 64];
 
 /// Rows and columns of one thread of `matmul` and `conv3x3`, and threads of a workgroup.
 const ROWS: u32 = 25;
@@ -53,10 +56,10 @@ impl Variant {
     }
 
     /// True if the device has what the kernel needs, and the kernel multiplies these element types without rounding them. N, K,
-    /// the row length of x and its first column are multiples of `unit`.
+    /// the row length of x and its first column are multiples of `unit`, some power of two.
     pub fn runs(&self, caps: &Caps, act: DType, weight: DType, unit: u32) -> bool {
         let met = self.kernel.need.is_none_or(|need| need.met(caps)) && unit.is_multiple_of(self.step);
-        met && (self.kernel.need != Some(Need::Cooperative16) || [act, weight] == [DType::F16; 2])
+        met && (self.kernel.need != Some(Need::Cooperative16) || (act == DType::F16 && weight != DType::F32))
     }
 
     /// Workgroups of an `[M, N]` product.
@@ -74,6 +77,11 @@ impl Variant {
             Tile::Fixed([rows, columns]) => (0, [n.div_ceil(columns), m.div_ceil(rows), slices]),
         }
     }
+}
+
+/// The power of two that all of these are multiples of.
+pub(super) fn unit(sides: impl IntoIterator<Item = u32>) -> u32 {
+    1 << sides.into_iter().fold(0, |all, side| all | side).trailing_zeros().min(31)
 }
 
 /// How the threads of a workgroup lie over an `[M, N]` product: so many side by side in N, and the workgroups. The widest

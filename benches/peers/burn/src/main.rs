@@ -83,6 +83,9 @@ impl Args {
             "b32" => 32,
             other => return Err(format!("--model: `{other}` is neither b16 nor b32")),
         };
+        if args.texts.is_some() && args.layers {
+            return Err("--layers is of the image encoder: there is no text tower in burn's own attention".into());
+        }
         if args.runs == 0 {
             return Err("--runs must be at least 1".into());
         }
@@ -197,7 +200,7 @@ fn run(args: &Args, started: Instant) -> Result<(), String> {
     }
     if args.head && !last.is_empty() {
         let mut text = String::new();
-        for token in [0, 1, rows - 1] {
+        for token in [0, 1.min(rows - 1), rows - 1] {
             let row = &last[token * EMBED..][..6];
             writeln!(text, "row {token}: {row:?}").map_err(|error| error.to_string())?;
         }

@@ -25,6 +25,7 @@ struct Report {
     ceilings: Option<Limits>,
     median_ms: f64,
     best_ms: f64,
+    /// Unless `--no-ceilings`, each behind a sample of multiply-adds.
     runs_ms: Vec<f64>,
     clock: &'static str,
     gflops_total: f64,
