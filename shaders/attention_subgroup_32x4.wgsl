@@ -21,6 +21,7 @@
 // include: common/act8_{act}.wgsl
 // include: common/eight_floats.wgsl
 // include: common/tile.wgsl
+// include: common/tile8.wgsl
 
 var<workgroup> parked: array<vec4<f32>, 512>;   // [32 rows, 2 vectors, 8 threads]
 

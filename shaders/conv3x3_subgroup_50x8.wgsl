@@ -14,6 +14,7 @@
 // include: common/conv3x3_params.wgsl
 // include: common/subgroup_tile_50x8.wgsl
 // include: common/tile.wgsl
+// include: common/tile8.wgsl
 // include: common/gelu.wgsl
 
 @group(0) @binding(0) var<uniform> params: Params;

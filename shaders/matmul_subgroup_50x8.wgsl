@@ -23,6 +23,7 @@
 // include: common/matmul_eights.wgsl
 // include: common/subgroup_tile_50x8.wgsl
 // include: common/tile.wgsl
+// include: common/tile8.wgsl
 // include: common/gelu.wgsl
 
 @compute @workgroup_size(8)

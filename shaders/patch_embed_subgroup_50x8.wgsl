@@ -14,6 +14,7 @@
 // include: common/patch_embed_params.wgsl
 // include: common/subgroup_tile_50x8.wgsl
 // include: common/tile.wgsl
+// include: common/tile8.wgsl
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> pixels: array<vec4<u64>>;

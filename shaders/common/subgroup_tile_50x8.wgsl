@@ -8,28 +8,17 @@
 // The finished tile lies in the thread's own part of `parked`, from `thread * 50u` on, a row an element.
 var<workgroup> parked: array<vec4<u64>, 400>;   // [8 threads, 50 rows] of eight columns
 
-// Eight steps along K of four columns; [i] of each half holds the columns' weights of one step.
-struct Columns8 {
-    low: mat4x4<f32>,
-    high: mat4x4<f32>,
-}
-
 // Columns 4 column .. + 3 of weights [4 n4, 8 k8], at the k-th eight. Those beyond the last repeat it.
-fn columns8(column: u32, n4: u32, k8: u32, k: u32) -> Columns8 {
+fn columns8(column: u32, n4: u32, k8: u32, k: u32) -> Eight4 {
     let at = min(column, n4 - 1u) * 4u * k8 + k;
     let w0 = weight[at];
     let w1 = weight[at + k8];
     let w2 = weight[at + 2u * k8];
     let w3 = weight[at + 3u * k8];
-    return Columns8(
+    return Eight4(
         transpose(mat4x4<f32>(low_weights(w0), low_weights(w1), low_weights(w2), low_weights(w3))),
         transpose(mat4x4<f32>(high_weights(w0), high_weights(w1), high_weights(w2), high_weights(w3))),
     );
-}
-
-// acc + the eight steps `low`, `high` of a row times those of four columns.
-fn step8(low: vec4<f32>, high: vec4<f32>, b: Columns8, acc: vec4<f32>) -> vec4<f32> {
-    return step4(high, b.high, step4(low, b.low, acc));
 }
 
 // Rows from `row` on, columns 8 eight .. + 7, the eights first_k .. end_k of K.

@@ -100,8 +100,18 @@ impl<O> Plan<O> {
     /// # Errors
     /// A wrong source, or the device fails.
     pub fn profile(&mut self, source: Source<'_>, runs: usize) -> Result<Profile> {
+        self.profile_between(source, runs, || Ok(()))
+    }
+
+    /// As [`Plan::profile`], with something else done before each whole run: measured in turns, two things can be compared on a
+    /// machine whose speed changes.
+    ///
+    /// # Errors
+    /// A wrong source, the device fails, or what is done in between.
+    pub fn profile_between(&mut self, source: Source<'_>, runs: usize, mut before: impl FnMut() -> Result<()>) -> Result<Profile> {
         self.run_timed(source)?;
-        let runs_ms = (0..runs.max(1)).map(|_| self.run_timed(source)).collect::<Result<Vec<_>>>()?;
+        let mut turn = || before().and_then(|()| self.run_timed(source));
+        let runs_ms = (0..runs.max(1)).map(|_| turn()).collect::<Result<Vec<_>>>()?;
         let (clock, samples) = match self.gpu().caps.timestamps {
             true => (Clock::Timestamps, (0..runs.max(1)).map(|_| self.step_times(source)).collect::<Result<Vec<_>>>()?),
             false => (Clock::SubmitAndWait, (0..runs.max(1)).map(|_| self.step_times_waiting(source)).collect::<Result<Vec<_>>>()?),

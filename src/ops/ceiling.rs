@@ -35,7 +35,16 @@ impl Ceilings {
     /// # Errors
     /// The device fails, or 256 MiB cannot be allocated on it.
     pub fn measure(gpu: &Arc<Gpu>) -> Result<Ceilings> {
-        Ok(Ceilings { flops: measure_flops(gpu)?, bytes: measure_bytes(gpu)? })
+        Ceilings::measure_by(gpu, &mut FmaMeter::new(gpu)?)
+    }
+
+    /// As [`Ceilings::measure`], with a meter that is there already.
+    ///
+    /// # Errors
+    /// As [`Ceilings::measure`].
+    pub fn measure_by(gpu: &Arc<Gpu>, meter: &mut FmaMeter) -> Result<Ceilings> {
+        let flops = (0..SAMPLES).try_fold(0.0, |best: f64, _| Ok::<_, Error>(best.max(meter.sample()?)))?;
+        Ok(Ceilings { flops, bytes: measure_bytes(gpu)? })
     }
 
     /// The least time for so much work, milliseconds: whichever of arithmetic and traffic takes longer.
@@ -89,11 +98,6 @@ impl FmaMeter {
             _ => Err(Error::Gpu { what: "fma_ceiling".into(), message: "the device's clock stood still".into() }),
         }
     }
-}
-
-fn measure_flops(gpu: &Arc<Gpu>) -> Result<f64> {
-    let mut meter = FmaMeter::new(gpu)?;
-    (0..SAMPLES).try_fold(0.0, |best: f64, _| Ok(best.max(meter.sample()?)))
 }
 
 fn measure_bytes(gpu: &Arc<Gpu>) -> Result<f64> {

@@ -44,6 +44,7 @@ impl Map {
 
 /// The kernels of [`conv3x3`].
 static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+
 /// Those that a device can run on maps of C channels to maps of N.
 pub fn conv3x3_kernels(caps: &Caps, channels: [u32; 2]) -> impl Iterator<Item = &'static Kernel> {
     able(&KERNELS, caps, fits(channels))

@@ -35,7 +35,7 @@ pub use entity::{Related, blur_rows, logit_bias, patch_modes, same_entity, windo
 pub use labels::{Surgery, ensemble, feature_surgery, minmax, similarity};
 pub use matmul::{
     Choice, MatmulArgs, Residual, Variant as MatmulVariant, choose as matmul_choice, matmul, matmul_by, shipped as matmul_shipped,
-    variants as matmul_variants,
+    unit_of as matmul_unit, variants as matmul_variants,
 };
 pub use norm::{LayerNormArgs, Merge, l2_normalize, layer_norm, layer_norm_by, layer_norm_kernels, mean_norm, unit_heads};
 pub use outliers::{kth_distance, lof, outliers, repair};

@@ -10,7 +10,7 @@ const ACTIVATIONS: [Activation; 4] = [Activation::None, Activation::QuickGelu, A
 
 /// Every kernel of the family that the device runs without rounding these operands, with K whole and in three.
 fn choices(case: &Case, act: DType, weight: DType, [n, k]: [u32; 2]) -> Vec<Choice> {
-    let unit = 1 << (n | k).trailing_zeros();
+    let unit = ops::matmul_unit([n, k]);
     let caps = case.rig.engine.caps();
     let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, act, weight, unit));
     able.flat_map(|v| [1, 3].map(|slices| Choice { kernel: v.kernel, slices })).collect()

@@ -6,7 +6,7 @@ mod variant;
 
 pub use table::{Choice, choose, shipped};
 pub(super) use variant::{SUBGROUP_TILE, tiling};
-pub use variant::{Variant, variants};
+pub use variant::{Variant, unit as unit_of, variants};
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
@@ -149,7 +149,7 @@ fn has_bias(bias: Option<&Tensor>) -> u32 {
 
 /// The power of two that N, K, the row length of x and its first column are multiples of.
 fn unit(MatmulArgs { x, x_offset, weight, .. }: MatmulArgs<'_>) -> u32 {
-    variant::unit(weight.shape().iter().copied().chain([x_offset, x.shape().width()]))
+    unit_of(weight.shape().iter().copied().chain([x_offset, x.shape().width()]))
 }
 
 /// M, N and K of operands that fit.

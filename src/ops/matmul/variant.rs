@@ -80,7 +80,7 @@ impl Variant {
 }
 
 /// The power of two that all of these are multiples of.
-pub(super) fn unit(sides: impl IntoIterator<Item = u32>) -> u32 {
+pub fn unit(sides: impl IntoIterator<Item = u32>) -> u32 {
     1 << sides.into_iter().fold(0, |all, side| all | side).trailing_zeros().min(31)
 }
 

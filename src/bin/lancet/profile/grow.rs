@@ -77,7 +77,7 @@ struct Growth {
 pub fn run(args: &Args, axis: Axis) -> Result<()> {
     let mut stages = Stages::new(args.model.quiet);
     let loaded = load(&args.model)?;
-    let ceilings = args.ceilings(&loaded, &mut stages)?;
+    let ceilings = args.ceilings(&loaded, &mut stages)?.map(|(ceilings, _)| ceilings);
     let values: &[u32] = match axis {
         Axis::Tokens => &GRIDS,
         Axis::Labels => &LABELS,

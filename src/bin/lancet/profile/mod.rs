@@ -12,7 +12,7 @@ use crate::model::Loaded;
 use crate::progress::Stages;
 use anyhow::Result;
 use lancet::gpu::{Source, Tensor};
-use lancet::ops::Ceilings;
+use lancet::ops::{Ceilings, FmaMeter};
 use lancet::shape::DType;
 use lancet::{Explainer, ImageInput, Labels, SourceKind};
 
@@ -69,13 +69,15 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    /// What the adapter can do at most, unless that is not wanted; says on the terminal what it does.
-    fn ceilings(&self, loaded: &Loaded, stages: &mut Stages) -> Result<Option<Ceilings>> {
+    /// What the adapter can do at most, and what measured its multiply-adds, unless that is not wanted; says on the terminal what it does.
+    fn ceilings(&self, loaded: &Loaded, stages: &mut Stages) -> Result<Option<(Ceilings, FmaMeter)>> {
         if self.no_ceilings || self.serve {
             return Ok(None);
         }
         stages.begin("ceilings", "measuring what the adapter can do at most");
-        Ok(Some(Ceilings::measure(loaded.engine.gpu())?))
+        let gpu = loaded.engine.gpu();
+        let mut meter = FmaMeter::new(gpu)?;
+        Ok(Some((Ceilings::measure_by(gpu, &mut meter)?, meter)))
     }
 
     fn explainer(&self, loaded: &Loaded, labels: u32) -> Result<Explainer> {

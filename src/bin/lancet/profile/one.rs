@@ -9,7 +9,7 @@ use crate::progress::Stages;
 use anyhow::Result;
 use lancet::gpu::profile::median;
 use lancet::gpu::{Clock, Timing};
-use lancet::ops::{Ceilings, FmaMeter};
+use lancet::ops::Ceilings;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::new(args.model.quiet || args.serve);
     let loaded = load(&args.model)?;
     let caps = loaded.engine.caps();
-    let ceilings = args.ceilings(&loaded, &mut stages)?;
+    let (ceilings, mut meter) = args.ceilings(&loaded, &mut stages)?.unzip();
     stages.begin("plan", "planning");
     let explainer = args.explainer(&loaded, args.label_count)?;
     let model_size = args.method.size.of(&loaded.clip, super::PICTURE);
@@ -68,17 +68,15 @@ pub fn run(args: &Args) -> Result<()> {
         return serve(&caps.adapter, || Ok(plan.run_timed(source)?));
     }
     stages.begin("runs", format!("{} warm runs, whole and step by step", args.runs));
-    let mut profile = plan.profile(source, args.runs as usize)?;
-    let flops: u64 = profile.steps.iter().map(|s| s.flops).sum();
-    let (mut fma, mut shares) = (Vec::new(), Vec::new());
-    if ceilings.is_some() {
-        let mut meter = FmaMeter::new(loaded.engine.gpu())?;
-        for ms in &mut profile.runs_ms {
+    let mut fma: Vec<f64> = Vec::new();
+    let profile = plan.profile_between(source, args.runs as usize, || {
+        if let Some(meter) = &mut meter {
             fma.push(meter.sample()?);
-            *ms = plan.run_timed(source)?;
-            shares.push(100.0 * flops as f64 / *ms * 1e3 / fma[fma.len() - 1]);
         }
-    }
+        Ok(())
+    })?;
+    let flops: u64 = profile.steps.iter().map(|s| s.flops).sum();
+    let shares: Vec<f64> = profile.runs_ms.iter().zip(&fma).map(|(ms, rate)| 100.0 * flops as f64 / ms * 1e3 / rate).collect();
     stages.finish();
     let memory = plan.memory();
     let whole = Work::sum(&profile.steps, ceilings.as_ref()).in_ms(profile.median_ms());

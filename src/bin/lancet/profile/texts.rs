@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
     let names = args::labels(&[], Some(&choice.labels))?;
     let templates = args::templates(&choice.templates)?;
     let loaded = load(&args.model)?;
-    let ceilings = args.ceilings(&loaded, &mut stages)?;
+    let ceilings = args.ceilings(&loaded, &mut stages)?.map(|(ceilings, _)| ceilings);
     let Loaded { engine, clip, path } = &loaded;
     let prompts: Vec<String> = names.iter().flat_map(|name| templates.fill(name)).collect();
     let ids = clip.tokenize(&prompts)?;

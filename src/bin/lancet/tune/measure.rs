@@ -73,9 +73,7 @@ pub fn measure(gpu: &Arc<Gpu>, product: &Product, storage: Storage, rounds: u32)
     // Beside bytes, their rows' scales.
     let bias = operand(gpu, [if storage.weight == DType::I8 { 2 } else { 1 }, n], DType::F32)?;
     let mut candidates = Vec::new();
-    for variant in
-        ops::matmul_variants().iter().filter(|v| v.runs(&gpu.caps, storage.act, storage.weight, 1 << (n | k).trailing_zeros().min(31)))
-    {
+    for variant in ops::matmul_variants().iter().filter(|v| v.runs(&gpu.caps, storage.act, storage.weight, ops::matmul_unit([n, k]))) {
         let tiles = variant.workgroups(m, n);
         if tiles.iter().any(|&g| g > gpu.caps.max_workgroups) {
             continue;
