@@ -199,22 +199,28 @@ mod attention {
     }
 
     /// ViT-B/16 by every kernel that the device runs, one path.
-    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size).map(|k| k.name))]
+    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size, DType::F32).map(|k| k.name))]
     fn one_path_by(bencher: Bencher, name: &str) {
-        by(bencher, name, &[QK]);
+        by(bencher, name, &[QK], DType::F32);
     }
 
     /// The same with two paths.
-    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size).map(|k| k.name))]
+    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size, DType::F32).map(|k| k.name))]
     fn two_paths_by(bencher: Bencher, name: &str) {
-        by(bencher, name, &[QK, VV]);
+        by(bencher, name, &[QK, VV], DType::F32);
     }
 
-    fn by(bencher: Bencher<'_, '_>, name: &str, paths: &[(Projection, Projection)]) {
+    /// With f16 storage, which cooperative matrices need.
+    #[divan::bench(args = ops::attention_kernels(engine().caps(), heads(B16).size, DType::F16).map(|k| k.name))]
+    fn two_paths_f16_by(bencher: Bencher, name: &str) {
+        by(bencher, name, &[QK, VV], DType::F16);
+    }
+
+    fn by(bencher: Bencher<'_, '_>, name: &str, paths: &[(Projection, Projection)], act: DType) {
         let m = B16;
-        let qkv = tensor(&[m.tokens, 3 * m.width], DType::F32);
+        let qkv = tensor(&[m.tokens, 3 * m.width], act);
         let tiles = Tiles::equal(engine().gpu(), 1, m.tokens).expect("tiles");
-        let kernel = ops::attention_kernels(engine().caps(), heads(B16).size).find(|k| k.name == name).expect("a kernel of the list");
+        let kernel = ops::attention_kernels(engine().caps(), heads(B16).size, act).find(|k| k.name == name).expect("a kernel of the list");
         time(bencher, |b| {
             let qkv = b.import(&qkv);
             let args = AttentionArgs { qkv, tiles: &tiles, heads: heads(m), scale: 0.125, cap: None, causal: false, paths };

@@ -1,6 +1,7 @@
 //! The engine: a device, its own or the host's, and the pipelines compiled on it.
 
 use crate::error::{Error, Result};
+use crate::gpu::caps::Cooperative;
 use crate::gpu::kernel::Pipelines;
 use crate::gpu::pipeline_file::PipelineFile;
 use crate::gpu::{Caps, Gpu, Tuned};
@@ -26,6 +27,19 @@ pub struct Options {
     /// For [`Engine::from_device`]: `adapter.cooperative_matrix_properties()` of a device that was opened with
     /// [`Engine::wants_experimental`]. A device does not tell which matrices it can multiply.
     pub cooperative: Vec<wgpu::CooperativeMatrixProperties>,
+    /// For tests of kernels that the device at hand cannot run, with [`Engine::from_device`].
+    #[doc(hidden)]
+    pub emulation: Option<Emulation>,
+}
+
+/// Kernels are rewritten before they are compiled; what [`Options::cooperative`] lists counts as there, because the rewriting replaces it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Emulation {
+    /// WGSL in, WGSL out.
+    pub rewrite: fn(&str) -> String,
+    /// Lanes of a subgroup that the rewriting makes.
+    pub lanes: u32,
 }
 
 /// A GPU device with lancet's kernels. Cheap to clone; everything made from it shares its pipelines.
@@ -54,7 +68,7 @@ impl Engine {
             required_limits: limits,
             experimental_features: match experimental.is_empty() {
                 true => wgpu::ExperimentalFeatures::disabled(),
-                // SAFETY: asks for care with unfinished features. Cooperative matrices are used by two kernels, whose
+                // SAFETY: asks for care with unfinished features. Cooperative matrices are used by three kernels, whose
                 // loads and stores stay inside their workgroup's own memory.
                 false => unsafe { wgpu::ExperimentalFeatures::enabled() },
             },
@@ -70,7 +84,7 @@ impl Engine {
             (cache, _) => (cache, None),
         };
         let caps = Caps::of(&device, &adapter.cooperative_matrix_properties());
-        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, caps, options.tuned, Pipelines::new(cache, file))?) })
+        Ok(Engine { gpu: Arc::new(Gpu::new(device, queue, caps, options.tuned, Pipelines::new(cache, file, None))?) })
     }
 
     /// Uses the host's device and queue. lancet never installs a handler on it, and submits only in methods that say so.
@@ -100,8 +114,12 @@ impl Engine {
                 });
             }
         }
-        let caps = Caps::of(device, &options.cooperative);
-        let pipelines = Pipelines::new(options.pipeline_cache, None);
+        let mut caps = Caps::of(device, &options.cooperative);
+        if let Some(emulation) = options.emulation {
+            caps.cooperative = Cooperative::of(&options.cooperative);
+            caps.subgroups = Some([emulation.lanes; 2]);
+        }
+        let pipelines = Pipelines::new(options.pipeline_cache, None, options.emulation.map(|e| e.rewrite));
         Ok(Engine { gpu: Arc::new(Gpu::new(device.clone(), queue.clone(), caps, options.tuned, pipelines)?) })
     }
 

@@ -1,9 +1,10 @@
 //! Every variant of every kernel is valid WGSL, stays inside WebGPU's default limits, and can be written for Vulkan,
 //! Metal and DX12 (cooperative matrices: Vulkan and Metal, where they exist). Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
 
+use lancet::engine::Emulation;
 use lancet::gpu::kernel::{Binding, Kernel, Need, kernels};
-use lancet::ops::{self, Choice, MatmulArgs, Residual};
-use lancet::reference::Activation;
+use lancet::ops::{self, AttentionArgs, Choice, MatmulArgs, Residual, Tiles};
+use lancet::reference::{Activation, Heads, Projection};
 use lancet::shape::DType;
 use lancet::{Engine, Options, wgpu};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
@@ -178,7 +179,8 @@ macro_rules! params_match {
 }
 
 params_match! {
-    activation add affinity_bias affinity_weights aggregate attention attention_scores attention_subgroup_32x4 avg_pool blur_rows
+    activation add affinity_bias affinity_weights aggregate attention attention_cooperative_16 attention_scores attention_subgroup_32x4
+    avg_pool blur_rows
     conv3x3 conv3x3_subgroup_50x8 conv_stem copy_ceiling ensemble feature_surgery fma_ceiling gather_rows gram kth_distance l2_normalize layer_norm
     layer_norm_rows_8 load_texture lof logit_bias matmul matmul_cooperative_16 matmul_cooperative_8 matmul_reduce matmul_register_8x16
     matmul_register_8x8 matmul_subgroup_16x4 matmul_subgroup_25x4 matmul_subgroup_50x8
@@ -229,10 +231,8 @@ fn params_fields(kernel: &Kernel) -> Vec<(Option<String>, u32)> {
     members.iter().map(|m| (m.name.clone(), m.offset)).collect()
 }
 
-/// Kernels that the machine at hand may lack are planned on a device that has every feature and computes nothing: wgpu's own
-/// checks of shaders, pipelines and bindings.
-#[test]
-fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
+/// A device that has every feature and computes nothing: wgpu's own checks of shaders, pipelines and bindings.
+fn noop_engine(emulation: Option<Emulation>) -> Engine {
     let descriptor = wgpu::DeviceDescriptor {
         required_features: wgpu::Features::all(),
         // SAFETY: the device runs nothing.
@@ -250,7 +250,38 @@ fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
     };
     use wgpu::CooperativeScalarType::{F16, F32};
     let cooperative = vec![matrix(16, F16, F32), matrix(8, F32, F32)];
-    let engine = Engine::from_device(&device, &queue, Options { cooperative, ..Options::default() }).expect("an engine");
+    Engine::from_device(&device, &queue, Options { cooperative, emulation, ..Options::default() }).expect("an engine")
+}
+
+/// As [`every_matmul_kernel_is_planned_on_a_device_with_all_features`], on subgroups of 32.
+#[test]
+fn every_attention_kernel_is_planned_on_a_device_with_all_features() {
+    let engine = noop_engine(Some(Emulation { rewrite: str::to_owned, lanes: 32 }));
+    let gpu = engine.gpu();
+    let (heads, tiles) = (Heads { heads: 2, size: 64 }, Tiles::equal(gpu, 2, 50).expect("tiles"));
+    let paths = [(Projection::Query, Projection::Key), (Projection::Value, Projection::Value)];
+    for act in [DType::F32, DType::F16] {
+        let names: Vec<_> = ops::attention_kernels(engine.caps(), heads.size, act).map(|k| k.name).collect();
+        let wanted: Vec<_> = kernels::ALL.iter().filter(|k| k.family == "attention").map(|k| k.name).collect();
+        // f32 would be rounded.
+        let rounds = |name: &&&str| act == DType::F32 && name.contains("cooperative");
+        assert_eq!(names, wanted.iter().filter(|name| !rounds(name)).copied().collect::<Vec<_>>());
+        for kernel in ops::attention_kernels(engine.caps(), heads.size, act) {
+            let mut b = lancet::gpu::PlanBuilder::new(gpu);
+            let zeros = vec![0u8; 100 * 384 * act.bytes() as usize];
+            let qkv = b.import(&gpu.upload("zeros", &[100, 384], act, &zeros).expect("zeros"));
+            let args = AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.125, cap: None, causal: false, paths: &paths };
+            let y = ops::attention_by(&mut b, "y", args, kernel).unwrap_or_else(|e| panic!("{} on {act}: {e}", kernel.name));
+            b.keep(y);
+            b.finish(|r| r.tensor(y)).unwrap_or_else(|e| panic!("{} on {act}: {e}", kernel.name));
+        }
+    }
+}
+
+/// Kernels that the machine at hand may lack.
+#[test]
+fn every_matmul_kernel_is_planned_on_a_device_with_all_features() {
+    let engine = noop_engine(None);
     let gpu = engine.gpu();
     for kernel in kernels::ALL.iter().filter(|k| k.family == "matmul") {
         for variant in kernel.variants {

@@ -126,11 +126,15 @@ pub(crate) struct Pipelines {
     known: Mutex<HashMap<Key, Arc<Pipeline>>>,
     cache: Option<wgpu::PipelineCache>,
     file: Option<PipelineFile>,
+    rewrite: Option<Rewrite>,
 }
 
+/// What becomes of a kernel's source before it is compiled.
+type Rewrite = fn(&str) -> String;
+
 impl Pipelines {
-    pub fn new(cache: Option<wgpu::PipelineCache>, file: Option<PipelineFile>) -> Pipelines {
-        Pipelines { known: Mutex::default(), cache, file }
+    pub fn new(cache: Option<wgpu::PipelineCache>, file: Option<PipelineFile>, rewrite: Option<Rewrite>) -> Pipelines {
+        Pipelines { known: Mutex::default(), cache, file, rewrite }
     }
 
     /// Number compiled so far.
@@ -167,7 +171,7 @@ impl Pipelines {
         if waiting.is_empty() {
             return Ok(());
         }
-        each(&waiting, |pipeline| pipeline.compile(gpu, self.cache.as_ref()))?;
+        each(&waiting, |pipeline| pipeline.compile(gpu, self.cache.as_ref(), self.rewrite))?;
         if let (Some(cache), Some(file)) = (&self.cache, &self.file) {
             file.save(cache);
         }
@@ -216,7 +220,7 @@ impl Pipeline {
         self.compiled.get().unwrap_or_else(|| unreachable!("finish compiled kernel {}", self.kernel.name))
     }
 
-    fn compile(&self, gpu: &Gpu, cache: Option<&wgpu::PipelineCache>) -> Result<()> {
+    fn compile(&self, gpu: &Gpu, cache: Option<&wgpu::PipelineCache>, rewrite: Option<Rewrite>) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if self.compiled.get().is_some() {
             return Ok(());
@@ -226,7 +230,8 @@ impl Pipeline {
             device,
             || format!("compiling kernel {}", self.kernel.name),
             || {
-                let source = wgpu::ShaderSource::Wgsl(self.variant.source.into());
+                let source = rewrite.map_or(self.variant.source.into(), |rewrite| rewrite(self.variant.source).into());
+                let source = wgpu::ShaderSource::Wgsl(source);
                 let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
                 let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                     label,

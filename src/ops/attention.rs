@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::builder::{Arg, Dispatch};
-use crate::gpu::kernel::Kernel;
-use crate::gpu::kernel::kernels::{attention as kernel, attention_subgroup_32x4 as subgroup_kernel};
+use crate::gpu::kernel::kernels::{
+    attention as kernel, attention_cooperative_16 as cooperative_kernel, attention_subgroup_32x4 as subgroup_kernel,
+};
+use crate::gpu::kernel::{Kernel, Need};
 use crate::gpu::{Caps, PlanBuilder, Tensor, Value};
 use crate::ops::choice::{Kernels, able, check, preferred};
 use crate::ops::expect_act;
@@ -17,13 +19,28 @@ const PART: u32 = 64;
 const MAX_HEAD: usize = 128;
 
 /// The kernels of attention; all do the same work by the same lists of it.
-static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
-/// What the second one takes head sizes to be multiples of.
+static KERNELS: &Kernels = &[&kernel::KERNEL, &cooperative_kernel::KERNEL, &subgroup_kernel::KERNEL];
+/// What the one for CPU drivers takes head sizes to be multiples of.
 const STEP: usize = 8;
 
-/// Those that a device can run on heads of `size` channels.
-pub fn attention_kernels(caps: &Caps, size: usize) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, size.is_multiple_of(STEP))
+/// Those that a device can run on heads of `size` channels, stored as `act`.
+pub fn attention_kernels(caps: &Caps, size: usize, act: DType) -> impl Iterator<Item = &'static Kernel> {
+    let subgroups = caps.subgroups;
+    able(KERNELS, caps, move |k| fits(k, subgroups, size, act))
+}
+
+/// True if a kernel takes such heads and subgroups, and does not round.
+fn fits(kernel: &Kernel, subgroups: Option<[u32; 2]>, size: usize, act: DType) -> bool {
+    match kernel.need {
+        // Two or four subgroups share its sums.
+        Some(Need::Cooperative16) => act == DType::F16 && subgroups.is_some_and(|[least, most]| least >= 32 && most <= 64),
+        _ => size.is_multiple_of(STEP),
+    }
+}
+
+fn preferred_for(b: &PlanBuilder, heads: Heads, act: DType) -> &'static Kernel {
+    let caps = &b.gpu().caps;
+    preferred(KERNELS, caps, |k| fits(k, caps.subgroups, heads.size, act))
 }
 
 /// Operands of [`attention`].
@@ -50,7 +67,7 @@ pub struct AttentionArgs<'a> {
 /// # Errors
 /// Shapes that do not fit, a head larger than 128 or not a multiple of 4, no path or more than two, or two over a trie.
 pub fn attention(b: &mut PlanBuilder, name: &str, args: AttentionArgs<'_>) -> Result<Value> {
-    let kernel = preferred(&KERNELS, &b.gpu().caps, args.heads.size.is_multiple_of(STEP));
+    let kernel = preferred_for(b, args.heads, args.qkv.dtype());
     attention_by(b, name, args, kernel)
 }
 
@@ -129,7 +146,7 @@ pub struct AttentionSum<'a> {
 /// # Errors
 /// As [`attention`]; columns that are not there, a bias too small for the sequences.
 pub fn attention_sum(b: &mut PlanBuilder, name: &str, args: AttentionSum<'_>) -> Result<Value> {
-    let kernel = preferred(&KERNELS, &b.gpu().caps, args.heads.size.is_multiple_of(STEP));
+    let kernel = preferred_for(b, args.heads, args.source.dtype());
     attention_sum_by(b, name, args, kernel)
 }
 
@@ -222,7 +239,8 @@ struct Work<'a> {
 /// Pushes the step; `params` have columns, weights and scale already.
 fn push(b: &mut PlanBuilder, name: &str, w: Work<'_>, params: kernel::Params) -> Result<()> {
     const OP: &str = "attention";
-    check(&KERNELS, b, w.heads.size.is_multiple_of(STEP), w.by, OP, || format!("heads of {}", w.heads.size))?;
+    let act = w.source.dtype();
+    check(KERNELS, b, |k| fits(k, b.gpu().caps.subgroups, w.heads.size, act), w.by, OP, || format!("heads of {} in {act}", w.heads.size))?;
     let (tiles, heads) = (w.tiles, w.heads);
     let width = (heads.heads * heads.size) as u32;
     if w.source.shape().rows() != tiles.rows {
@@ -294,7 +312,7 @@ mod tests {
     #[test]
     fn the_list_is_the_family() {
         let family: Vec<_> = kernels::ALL.iter().filter(|k| k.family == kernel::KERNEL.name).map(|k| k.name).collect();
-        assert_eq!(KERNELS.map(|k| k.name).as_slice(), family);
+        assert_eq!(KERNELS.iter().map(|k| k.name).collect::<Vec<_>>(), family);
         assert_eq!(KERNELS[0].need, None, "what runs where nothing else does");
     }
 }

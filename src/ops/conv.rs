@@ -43,11 +43,11 @@ impl Map {
 }
 
 /// The kernels of [`conv3x3`].
-static KERNELS: Kernels = [&kernel::KERNEL, &subgroup_kernel::KERNEL];
+static KERNELS: &Kernels = &[&kernel::KERNEL, &subgroup_kernel::KERNEL];
 
 /// Those that a device can run on maps of C channels to maps of N.
 pub fn conv3x3_kernels(caps: &Caps, channels: [u32; 2]) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, fits(channels))
+    able(KERNELS, caps, move |_| fits(channels))
 }
 
 /// What the second kernel takes.
@@ -63,7 +63,7 @@ fn fits([c, n]: [u32; 2]) -> bool {
 pub fn conv3x3(b: &mut PlanBuilder, name: &str, x: Map, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Map> {
     let n = weight.shape()[0];
     // With fewer channels more than half of a workgroup would be idle.
-    let by = preferred(&KERNELS, &b.gpu().caps, fits([x.value.shape().width(), n]) && n > SUBGROUP_TILE[1] / 2);
+    let by = preferred(KERNELS, &b.gpu().caps, |_| fits([x.value.shape().width(), n]) && n > SUBGROUP_TILE[1] / 2);
     conv3x3_by(b, name, x, weight, bias, activation, by)
 }
 
@@ -89,7 +89,7 @@ pub fn conv3x3_by(
     }
     expect_shape(OP, "bias", bias, &[n])?;
     let y = b.value(&[rows, n], x.value.dtype())?;
-    check(&KERNELS, b, fits([c, n]), by, OP, || format!("{c} to {n} channels"))?;
+    check(KERNELS, b, |_| fits([c, n]), by, OP, || format!("{c} to {n} channels"))?;
     let (lanes_n, workgroups) = match *by == kernel::KERNEL {
         true => tiling(rows, n),
         false => (0, [n.div_ceil(SUBGROUP_TILE[1]), rows.div_ceil(SUBGROUP_TILE[0]), 1]),

@@ -11,11 +11,11 @@ use crate::ops::{expect_dtype, expect_shape, fold_threads};
 use crate::shape::DType;
 
 /// The kernels of [`patch_embed`].
-static KERNELS: Kernels = [&patch_kernel::KERNEL, &subgroup_kernel::KERNEL];
+static KERNELS: &Kernels = &[&patch_kernel::KERNEL, &subgroup_kernel::KERNEL];
 
 /// Those that a device can run: patches of `patch` pixels, images so many pixels wide, C channels.
 pub fn patch_embed_kernels(caps: &Caps, sizes: [u32; 3]) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, fits(sizes))
+    able(KERNELS, caps, move |_| fits(sizes))
 }
 
 /// What the second kernel takes.
@@ -37,7 +37,7 @@ pub fn patch_embed(
     prefix: Option<(&Tensor, &Tensor)>,
     act: DType,
 ) -> Result<Value> {
-    let by = preferred(&KERNELS, &b.gpu().caps, fits([patch, pixels.shape().width(), weight.shape()[0]]));
+    let by = preferred(KERNELS, &b.gpu().caps, |_| fits([patch, pixels.shape().width(), weight.shape()[0]]));
     patch_embed_by(b, name, pixels, patch, weight, prefix, act, by)
 }
 
@@ -77,7 +77,14 @@ pub fn patch_embed_by(
         expect_shape(OP, "positions", positions, &[tokens, width])?;
     }
     let rows = images * tokens;
-    check(&KERNELS, b, fits([patch, width_px, width]), by, OP, || format!("patches of {patch} and {width_px} pixels, {width} channels"))?;
+    check(
+        KERNELS,
+        b,
+        |_| fits([patch, width_px, width]),
+        by,
+        OP,
+        || format!("patches of {patch} and {width_px} pixels, {width} channels"),
+    )?;
     let workgroups = match *by == patch_kernel::KERNEL {
         true => [width.div_ceil(16 * 8), rows.div_ceil(8), 1],
         false => [width.div_ceil(SUBGROUP_TILE[1]), rows.div_ceil(SUBGROUP_TILE[0]), 1],

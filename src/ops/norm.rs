@@ -42,7 +42,7 @@ pub struct LayerNormArgs<'a> {
 }
 
 /// The kernels of layer norm.
-static KERNELS: Kernels = [&kernel::KERNEL, &rows_kernel::KERNEL];
+static KERNELS: &Kernels = &[&kernel::KERNEL, &rows_kernel::KERNEL];
 /// What the second one takes C to be a multiple of.
 const STEP: u32 = 8;
 /// Rows of its workgroups.
@@ -50,7 +50,7 @@ const ROWS: u32 = 8;
 
 /// Those that a device can run on rows of C elements.
 pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'static Kernel> {
-    able(&KERNELS, caps, width.is_multiple_of(STEP))
+    able(KERNELS, caps, move |_| width.is_multiple_of(STEP))
 }
 
 /// Rows of `x` normalised: `(x - mean) / sqrt(variance + eps) * gain + bias` -> `[rows, C]`, stored as x is. C a multiple of 4.
@@ -58,7 +58,7 @@ pub fn layer_norm_kernels(caps: &Caps, width: u32) -> impl Iterator<Item = &'sta
 /// # Errors
 /// Shapes that do not fit.
 pub fn layer_norm(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>) -> Result<Value> {
-    let by = preferred(&KERNELS, &b.gpu().caps, args.x.shape().width().is_multiple_of(STEP));
+    let by = preferred(KERNELS, &b.gpu().caps, |_| args.x.shape().width().is_multiple_of(STEP));
     layer_norm_by(b, name, args, by)
 }
 
@@ -87,7 +87,7 @@ pub fn layer_norm_by(b: &mut PlanBuilder, name: &str, args: LayerNormArgs<'_>, b
             format!("x {}, class_x {}", x.shape(), class_x.shape()),
         ));
     }
-    check(&KERNELS, b, width.is_multiple_of(STEP), by, OP, || format!("rows of {width}"))?;
+    check(KERNELS, b, |_| width.is_multiple_of(STEP), by, OP, || format!("rows of {width}"))?;
     let y = b.value(&[rows, width], x.dtype())?;
     let elements = u64::from(rows) * u64::from(width);
     let workgroups = fold(b, u64::from(if *by == kernel::KERNEL { rows } else { rows.div_ceil(ROWS) }));

@@ -1,7 +1,11 @@
 //! What the test files share: devices, fixed random data, running a plan of one output, comparing with the reference.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
+pub mod emulate;
+
 use half::f16;
+use lancet::engine::Emulation;
+use lancet::gpu::kernel::{Kernel, Need};
 use lancet::gpu::{Plan, PlanBuilder, Source, Tensor, Value};
 use lancet::shape::DType;
 use lancet::{Engine, Options, Result, wgpu};
@@ -16,6 +20,10 @@ pub struct Rig {
     pub name: &'static str,
     /// The device.
     pub engine: Engine,
+    /// Whether a kernel is tested on it, where an op has several.
+    pub takes: fn(&Kernel) -> bool,
+    /// Multiply-adds of a case that this device takes on.
+    pub most: u64,
 }
 
 /// With everything the adapter offers.
@@ -35,10 +43,31 @@ pub fn rigs() -> [&'static Rig; 2] {
     [default_rig(), portable_rig()]
 }
 
+/// Devices whose cooperative matrices are plain loops (`emulate`), with subgroups of 16, of 32, of 64 and of 128: kernels that the
+/// machine at hand may lack compute there, slowly, by what is known of those matrices. Only such kernels are tested on them.
+pub fn emulated_rigs() -> &'static [Rig] {
+    static RIGS: OnceLock<[Rig; 4]> = OnceLock::new();
+    RIGS.get_or_init(|| {
+        let gpu = default_rig().engine.gpu();
+        let make = |name, lanes, rewrite| {
+            let emulation = Some(Emulation { rewrite, lanes });
+            let options = Options { cooperative: emulate::matrices(), emulation, ..Options::default() };
+            let engine = Engine::from_device(&gpu.device, &gpu.queue, options).expect("an engine on the same device");
+            Rig { name, engine, takes: |k| matches!(k.need, Some(Need::Cooperative16 | Need::Cooperative8)), most: 150_000 }
+        };
+        [
+            make("emulated, 16 lanes", 16, emulate::rewrite::<16>),
+            make("emulated, 32 lanes", 32, emulate::rewrite::<32>),
+            make("emulated, 64 lanes", 64, emulate::rewrite::<64>),
+            make("emulated, 128 lanes", 128, emulate::rewrite::<128>),
+        ]
+    })
+}
+
 /// A machine without an adapter fails here. It must: a test that ran nothing has not passed.
 fn open(name: &'static str, options: Options) -> Rig {
     match pollster::block_on(Engine::new(options)) {
-        Ok(engine) => Rig { name, engine },
+        Ok(engine) => Rig { name, engine, takes: |_| true, most: u64::MAX },
         Err(e) => panic!(
             "these tests run kernels and need a Vulkan, Metal or DX12 adapter: {e}\n\
              A software one is enough. Debian/Ubuntu: apt-get install mesa-vulkan-drivers libvulkan1 (Mesa lavapipe); \

@@ -3,7 +3,7 @@
 use crate::common::{Output, Random, Tolerance, run, sum_of, upload};
 use crate::{ACTS, Case, ROWS};
 use lancet::gpu::PlanBuilder;
-use lancet::gpu::kernel::Kernel;
+use lancet::gpu::kernel::{Kernel, Need};
 use lancet::ops::{self, AttentionArgs, AttentionSum, Bias, Tiles, WeightedPair};
 use lancet::reference::{self, Heads, Projection, Segment};
 use lancet::shape::DType;
@@ -25,8 +25,21 @@ const STEEP_ATTENTION: Tolerance = Tolerance { absolute: 2e-4, relative: 2e-4 };
 const UNIT_HALVES: Tolerance = Tolerance { absolute: 5e-4, relative: 5e-4 };
 
 /// Every kernel of the family that the device runs on such heads.
-fn every(case: &Case, heads: Heads) -> Vec<&'static Kernel> {
-    ops::attention_kernels(case.rig.engine.caps(), heads.size).collect()
+fn every(case: &Case, heads: Heads, act: DType) -> Vec<&'static Kernel> {
+    ops::attention_kernels(case.rig.engine.caps(), heads.size, act).filter(|k| (case.rig.takes)(k)).collect()
+}
+
+/// What a kernel is held to where values lie in -spread .. spread: cooperative matrices take probabilities as halves, 2^-12 of each off.
+fn within(kernel: &Kernel, tolerance: Tolerance, spread: f32) -> Tolerance {
+    match kernel.need {
+        Some(Need::Cooperative16) => Tolerance { absolute: tolerance.absolute + f64::from(spread) / 4096.0, ..tolerance },
+        _ => tolerance,
+    }
+}
+
+/// Emulated matrices multiply halves, whatever a case was made for.
+fn stored(case: &Case, act: DType) -> DType {
+    if case.rig.most == u64::MAX { act } else { DType::F16 }
 }
 
 /// One set of sequences under one attention.
@@ -46,8 +59,12 @@ fn segments(lengths: &[u32]) -> Vec<Segment> {
 }
 
 fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
+    let r = &Run { act: stored(case, r.act), ..*r };
     let tokens: u32 = r.lengths.iter().sum();
     let width = (r.heads.heads * r.heads.size) as u32;
+    if r.lengths.iter().map(|&len| u64::from(len * len)).sum::<u64>() > case.rig.most / 16 {
+        return;
+    }
     let qkv = Random::new(u64::from(tokens + width)).floats((tokens * 3 * width) as usize, r.spread, r.act);
     let segments = segments(r.lengths);
     let scale = (r.heads.size as f32).sqrt().recip();
@@ -58,13 +75,13 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
         "sequences {:?}, {} heads of {}, causal {}, paths {:?}, {}",
         r.lengths, r.heads.heads, r.heads.size, r.causal, r.paths, r.act
     );
-    for kernel in every(case, r.heads) {
+    for kernel in every(case, r.heads, r.act) {
         let got = run(case.rig, |b| {
             let qkv = b.import(&tensor);
             let args = AttentionArgs { qkv, tiles: &tiles, heads: r.heads, scale, cap: None, causal: r.causal, paths: r.paths };
             ops::attention_by(b, "y", args, kernel)
         });
-        case.by(kernel).close(&what, &got, &want, tolerance);
+        case.by(kernel).close(&what, &got, &want, within(kernel, tolerance, r.spread));
     }
 }
 
@@ -123,20 +140,28 @@ fn random_ends(rows: usize, seed: u64, fork: u32) -> Vec<u32> {
 /// Texts with shared beginnings.
 fn trie(case: &Case) {
     let check = |what: &str, ends: &[u32], size: usize, act: DType, spread: f32, tolerance: Tolerance| {
-        let heads = Heads { heads: 2, size };
+        let (act, heads) = (stored(case, act), Heads { heads: 2, size });
         let (rows, width) = (ends.len() as u32, 2 * size as u32);
+        if u64::from(rows * rows) > case.rig.most / 16 {
+            return;
+        }
         let qkv = Random::new(u64::from(rows)).floats((rows * 3 * width) as usize, spread, act);
         let scale = (size as f32).sqrt().recip();
         let tensor = upload(case.rig, &[rows, 3 * width], act, &qkv);
         let tiles = Tiles::trie(case.rig.engine.gpu(), ends).expect("tiles");
         let want = reference::attention_trie(&qkv, ends, heads, scale, QK);
-        for kernel in every(case, heads) {
+        for kernel in every(case, heads, act) {
             let got = run(case.rig, |b| {
                 let qkv = b.import(&tensor);
                 let args = AttentionArgs { qkv, tiles: &tiles, heads, scale, cap: None, causal: true, paths: &[QK] };
                 ops::attention_by(b, "y", args, kernel)
             });
-            case.by(kernel).close(&format!("a trie of {rows} rows, {what}, heads of {size}, {act}"), &got, &want, tolerance);
+            case.by(kernel).close(
+                &format!("a trie of {rows} rows, {what}, heads of {size}, {act}"),
+                &got,
+                &want,
+                within(kernel, tolerance, spread),
+            );
         }
     };
     // One branch is a sequence under a causal mask; more than 64 keys, and a tile whose rows see none of the first 64.
@@ -166,7 +191,7 @@ fn unit_values(case: &Case) {
         let tensor = upload(case.rig, &[tokens, 3 * width], act, &qkv);
         let want: Vec<f32> =
             [QK, unit].iter().flat_map(|&path| reference::attention(&qkv, &segments(&[tokens]), heads, 0.5, false, path)).collect();
-        for kernel in every(case, heads) {
+        for kernel in every(case, heads, act) {
             let got = run(case.rig, |b| {
                 let qkv = b.import(&tensor);
                 let qkv = ops::unit_values(b, "u", qkv, heads, 1.0)?;
@@ -174,7 +199,8 @@ fn unit_values(case: &Case) {
                 let args = AttentionArgs { qkv, tiles: &tiles, heads, scale: 0.5, cap: None, causal: false, paths: &[QK, unit] };
                 ops::attention_by(b, "y", args, kernel)
             });
-            case.by(kernel).close(&format!("unit values, {act}"), &got, &want, if act == DType::F16 { UNIT_HALVES } else { ATTENTION });
+            let tolerance = if act == DType::F16 { UNIT_HALVES } else { ATTENTION };
+            case.by(kernel).close(&format!("unit values, {act}"), &got, &want, within(kernel, tolerance, 2.0));
         }
     }
 }
@@ -184,7 +210,8 @@ fn sums(case: &Case) {
     let heads = Heads { heads: 2, size: 64 };
     let width = 128usize;
     let gpu = case.rig.engine.gpu();
-    for (tokens, images, patches) in [(1u32, 1u32, false), (7, 2, true), (50, 2, false), (77, 1, true), (197, 2, true), (257, 1, false)] {
+    let packings = [(1u32, 1u32, false), (7, 2, true), (50, 2, false), (77, 1, true), (197, 2, true), (257, 1, false)];
+    for (tokens, images, patches) in packings.into_iter().filter(|&(tokens, ..)| u64::from(tokens * tokens) <= case.rig.most / 16) {
         for act in ACTS {
             let rows = images * tokens;
             let mut random = Random::new(u64::from(rows));
@@ -239,7 +266,8 @@ fn sums(case: &Case) {
                 if based {
                     want.iter_mut().zip(&base).for_each(|(w, b)| *w += b);
                 }
-                for kernel in every(case, heads) {
+                let spread = 2.0 * terms.iter().map(|t| t.weight.abs()).sum::<f32>();
+                for kernel in every(case, heads, act) {
                     let got = run(case.rig, |b| {
                         let [source, values, base] = [0, 1, 2].map(|i| b.import(&tensors[i]));
                         let bias = match kind {
@@ -255,7 +283,8 @@ fn sums(case: &Case) {
                             kernel,
                         )
                     });
-                    case.by(kernel).close(&format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}"), &got, &want, ATTENTION);
+                    let what = format!("a sum of {terms:?}, {images} x {tokens}, bias {kind}, {act}");
+                    case.by(kernel).close(&what, &got, &want, within(kernel, ATTENTION, spread));
                 }
             }
         }
@@ -265,13 +294,14 @@ fn sums(case: &Case) {
 /// Directions compared by a growing scale see themselves alone, the identity; values of one give the sum of the weights.
 fn limits(case: &Case) {
     let (tokens, heads, width) = (77u32, Heads { heads: 2, size: 64 }, 128u32);
-    let qkv = Random::new(31).floats((tokens * 3 * width) as usize, 2.0, DType::F32);
-    let tensor = upload(case.rig, &[tokens, 3 * width], DType::F32, &qkv);
-    let ones = upload(case.rig, &[tokens, width], DType::F32, &vec![1.0; (tokens * width) as usize]);
+    let act = stored(case, DType::F32);
+    let qkv = Random::new(31).floats((tokens * 3 * width) as usize, 2.0, act);
+    let tensor = upload(case.rig, &[tokens, 3 * width], act, &qkv);
+    let ones = upload(case.rig, &[tokens, width], act, &vec![1.0; (tokens * width) as usize]);
     let tiles = Tiles::equal(case.rig.engine.gpu(), 1, tokens).expect("tiles");
     let values: Vec<f32> = qkv.chunks(3 * width as usize).flat_map(|row| row[2 * width as usize..].to_vec()).collect();
     let of = |columns, weight| WeightedPair { columns, weight };
-    for kernel in every(case, heads) {
+    for kernel in every(case, heads, act) {
         let sum = |b: &mut PlanBuilder, values: lancet::gpu::Value, value_column, scale, terms: &[WeightedPair]| {
             let qkv = b.import(&tensor);
             let source = ops::unit_heads(b, "unit", qkv, 64, None)?;
@@ -282,36 +312,39 @@ fn limits(case: &Case) {
             let values = b.import(&tensor);
             sum(b, values, 2, 1e4, &[of((2, 2), 1.0)])
         });
-        case.by(kernel).close("unit values by a large scale", &got, &values, ATTENTION);
+        case.by(kernel).close("unit values by a large scale", &got, &values, within(kernel, ATTENTION, 2.0));
         for (terms, want) in [(&[of((0, 0), 1.0), of((1, 1), 1.0)][..], 2.0), (&[of((2, 2), 0.25)], 0.25)] {
             let got = run(case.rig, |b| {
                 let ones = b.import(&ones);
                 sum(b, ones, 0, 0.5, terms)
             });
             let want = vec![want; (tokens * width) as usize];
-            case.by(kernel).close(&format!("values of one by {terms:?}"), &got, &want, ATTENTION);
+            case.by(kernel).close(&format!("values of one by {terms:?}"), &got, &want, within(kernel, ATTENTION, 2.0));
         }
     }
 }
 
 /// Scores under a soft cap, alone, causal and by two paths; a cap far beyond them, and scores far beyond it.
 fn capped(case: &Case) {
-    for (tokens, spread, cap) in [(1u32, 2.0, 30.0), (7, 2.0, 0.5), (50, 4.0, 2.0), (197, 3.0, 30.0), (77, 60.0, 1.5)] {
+    let act = stored(case, DType::F32);
+    let all = [(1u32, 2.0, 30.0), (7, 2.0, 0.5), (50, 4.0, 2.0), (197, 3.0, 30.0), (77, 60.0, 1.5)];
+    for (tokens, spread, cap) in all.into_iter().filter(|&(tokens, ..)| u64::from(tokens * tokens) <= case.rig.most / 16) {
         for (causal, paths) in [(false, &[QK][..]), (true, &[QK]), (false, &[QK, VV])] {
             let heads = Heads { heads: 2, size: 16 };
-            let qkv = Random::new(u64::from(tokens)).floats((tokens * 96) as usize, spread, DType::F32);
-            let (tensor, segments) = (upload(case.rig, &[tokens, 96], DType::F32, &qkv), segments(&[tokens]));
+            let qkv = Random::new(u64::from(tokens)).floats((tokens * 96) as usize, spread, act);
+            let (tensor, segments) = (upload(case.rig, &[tokens, 96], act, &qkv), segments(&[tokens]));
             let tiles = Tiles::new(case.rig.engine.gpu(), &segments, tokens).expect("tiles");
             let one = |&path: &_| reference::attention_capped(&qkv, &segments, heads, 0.25, Some(cap), causal, path);
             let want: Vec<f32> = paths.iter().flat_map(one).collect();
             // Values of up to `spread` are averaged.
             let tolerance = Tolerance { absolute: ATTENTION.absolute * f64::from(spread).max(1.0), ..ATTENTION };
-            for kernel in every(case, heads) {
+            for kernel in every(case, heads, act) {
                 let got = run(case.rig, |b| {
                     let args = AttentionArgs { qkv: b.import(&tensor), tiles: &tiles, heads, scale: 0.25, cap: Some(cap), causal, paths };
                     ops::attention_by(b, "y", args, kernel)
                 });
-                case.by(kernel).close(&format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}"), &got, &want, tolerance);
+                let what = format!("{tokens} tokens, causal {causal}, paths {paths:?}, cap {cap}");
+                case.by(kernel).close(&what, &got, &want, within(kernel, tolerance, spread));
             }
         }
     }

@@ -12,7 +12,7 @@ const ACTIVATIONS: [Activation; 4] = [Activation::None, Activation::QuickGelu, A
 fn choices(case: &Case, act: DType, weight: DType, [n, k]: [u32; 2]) -> Vec<Choice> {
     let unit = ops::matmul_unit([n, k]);
     let caps = case.rig.engine.caps();
-    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, act, weight, unit));
+    let able = ops::matmul_variants().iter().filter(|v| v.runs(caps, act, weight, unit) && (case.rig.takes)(v.kernel));
     able.flat_map(|v| [1, 3].map(|slices| Choice { kernel: v.kernel, slices })).collect()
 }
 
@@ -38,8 +38,12 @@ const PRODUCTS: [[u32; 3]; 18] = [
     [101, 8, 128],
 ];
 
+fn multiply_adds(sides: &[u32; 3]) -> u64 {
+    sides.iter().map(|&side| u64::from(side)).product()
+}
+
 pub fn matmul(case: &Case) {
-    for (i, &[m, k, n]) in PRODUCTS.iter().enumerate() {
+    for (i, &[m, k, n]) in PRODUCTS.iter().enumerate().filter(|(_, sides)| multiply_adds(sides) <= case.rig.most) {
         for (j, &(act, weight)) in STORAGE.iter().enumerate() {
             let mut random = Random::new((100 * i + j) as u64);
             let x = random.floats((m * k) as usize, 1.0, act);
@@ -79,7 +83,8 @@ pub fn matmul(case: &Case) {
 
 /// Bytes, and for each row of them what they are to be multiplied by.
 fn int8_weights(case: &Case) {
-    for (i, [m, k, n]) in [[1u32, 768, 136], [7, 48, 20], [50, 104, 264], [197, 72, 64], [65, 36, 132]].into_iter().enumerate() {
+    let products = [[1u32, 768, 136], [7, 48, 20], [50, 104, 264], [197, 72, 64], [65, 36, 132]];
+    for (i, [m, k, n]) in products.into_iter().enumerate().filter(|(_, sides)| multiply_adds(sides) <= case.rig.most) {
         for act in ACTS {
             let mut random = Random::new(i as u64);
             let x = random.floats((m * k) as usize, 1.0, act);
@@ -108,7 +113,8 @@ fn int8_weights(case: &Case) {
 
 /// The end of a ResNet's bottleneck, at its narrow layers too: 1 to 8 threads side by side.
 fn relu_behind_the_residual(case: &Case) {
-    for (m, k, n) in [(7usize, 8usize, 32usize), (197, 16, 64), (1025, 4, 16), (77, 64, 256)] {
+    let products = [[7usize, 8, 32], [197, 16, 64], [1025, 4, 16], [77, 64, 256]];
+    for [m, k, n] in products.into_iter().filter(|&sides| multiply_adds(&sides.map(|side| side as u32)) <= case.rig.most) {
         for act in ACTS {
             let mut random = Random::new(m as u64);
             let (x, w) = (random.floats(m * k, 1.0, act), random.floats(n * k, 1.0, DType::F32));

@@ -97,6 +97,24 @@ impl Case {
     }
 }
 
+/// Kernels of cooperative matrices, which few machines have, by what such matrices compute.
+#[test]
+fn matmul_by_emulated_matrices() {
+    for rig in common::emulated_rigs() {
+        linear::matmul(&Case { rig, kernel: "matmul" });
+    }
+}
+
+#[test]
+fn attention_by_emulated_matrices() {
+    let runs = |rig: &&Rig| lancet::ops::attention_kernels(rig.engine.caps(), 64, DType::F16).any(|k| (rig.takes)(k));
+    let rigs: Vec<_> = common::emulated_rigs().iter().filter(runs).collect();
+    assert_eq!(rigs.iter().map(|r| r.name).collect::<Vec<_>>(), ["emulated, 32 lanes", "emulated, 64 lanes"]);
+    for rig in rigs {
+        attention::attention(&Case { rig, kernel: "attention" });
+    }
+}
+
 #[test]
 fn every_kernel_has_a_case() {
     let mut covered = COVERED.to_vec();
