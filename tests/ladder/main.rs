@@ -2,6 +2,7 @@
 //!
 //! A committed subset runs always; with `LANCET_GOLDEN` naming the full folder, every case does.
 
+mod bundled;
 mod cases;
 mod clusters;
 mod converted;
@@ -50,6 +51,11 @@ fn committed_cases_by_every_matmul_kernel() {
         let few: &[Case] = if slices == 1 { &[SUBSET[0], SUBSET[1], SUBSET[3]] } else { &SUBSET[..1] };
         steps::with_rules(vec![rule], || run(few));
     }
+}
+
+#[test]
+fn bundled_model() {
+    bundled::climb().unwrap();
 }
 
 #[test]

@@ -125,6 +125,13 @@ def check(options):
     checker.compare(exporter.Model(options.model), options.model, options.lancet, options.set)
 
 
+def golden(options):
+    import export as exporter
+    import golden as goldens
+
+    goldens.write(exporter.Model(options.model), options.picture, options.out or options.model / "golden.safetensors")
+
+
 def card(options):
     import card as cards
 
@@ -181,6 +188,10 @@ def main():
     sub.add_argument("model", type=Path, metavar="MODEL")
     sub.add_argument("--lancet", type=Path, default=ROOT / "target" / "release" / "lancet", help="the built program")
     sub.add_argument("--set", type=Path, default=ROOT / "weights" / "eval")
+    sub = command("golden", golden, "write what the engine has to reproduce with an exported model")
+    sub.add_argument("model", type=Path, metavar="MODEL")
+    sub.add_argument("--picture", type=Path, default=ROOT / "weights" / "demo" / "scene.png", help="with a JSON beside it (default: weights/demo/scene.png)")
+    sub.add_argument("--out", type=Path, help="default: MODEL/golden.safetensors")
     sub = command("card", card, "write the model card: data, licences, recipe, figures, checksums")
     sub.add_argument("model", type=Path, metavar="MODEL")
     sub.add_argument("--set", type=Path, action="append", help="evaluation set (repeatable; default: weights/eval)")

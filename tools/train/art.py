@@ -153,8 +153,8 @@ def build(out, evaluation=False, side=SIDE, workers=2):
                     codes = {by_char[icon]: icon for icon in concept.icons if icon in by_char}
                     found = [(icon, c) for code, icon in codes.items() for c in (code, f"{code}-fe0f") if c in table]
                 else:
-                    found = [(icon, icon) for icon in concept.icons_in(name, table)]
-                dropped = row.get("drop", [])
+                    found = [(icon, icon) for icon in concept.icons_in(name, table, row.get("suffixes"))]
+                dropped = row.get("drop", []) + row.get("wrong", [])
                 rows += [(index, name, icon, table[key]) for icon, key in found if icon not in dropped]
     with ThreadPoolExecutor(workers) as pool:
         sprites = list(pool.map(lambda row: render(row[3], side), rows))

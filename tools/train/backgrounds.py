@@ -166,34 +166,45 @@ def patches(rng):
     return cv2.warpAffine(image, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
 
 
-# word for the caption ("" = none), painter, weight
+# Names of what a background shows, for prompts: canonical first. A model that learned them keeps grass out of the map of a cat.
+NAMES = (
+    ("sky",), ("grass", "meadow"), ("beach", "sand"), ("snow",), ("water", "sea"), ("desert",), ("night", "dark sky"),
+    ("plain background",), ("gradient",), ("marble",), ("blur", "blurred colors"), ("noise", "grain"), ("stripes",),
+    ("checkerboard",), ("dots",), ("brick wall", "bricks"), ("road", "street"), ("room", "wall"), ("shapes", "colorful shapes"),
+    ("mosaic",),
+)
+# word for the caption ("" = none), what it shows (of NAMES), painter, weight
 KINDS = [
-    *((word, ground(word), 1.0) for word in GROUNDS),
-    ("the night", night, 1.0),
-    ("a plain background", plain, 2.0),
-    ("", gradient, 1.0),
-    ("", marble, 1.0),
-    ("", painted, 1.5),
-    ("", grain, 1.0),
-    ("stripes", stripes, 0.7),
-    ("a checkerboard", checker, 0.5),
-    ("dots", dots, 0.5),
-    ("a brick wall", bricks, 0.7),
-    ("a road", road, 0.7),
-    ("a room", room, 1.0),
-    ("", shapes, 2.0),
-    ("", patches, 1.0),
+    ("grass", ("grass", "sky"), ground("grass"), 1.0),
+    ("a beach", ("beach", "sky"), ground("a beach"), 1.0),
+    ("snow", ("snow", "sky"), ground("snow"), 1.0),
+    ("water", ("water", "sky"), ground("water"), 1.0),
+    ("a desert", ("desert", "sky"), ground("a desert"), 1.0),
+    ("the night", ("night",), night, 1.0),
+    ("a plain background", ("plain background",), plain, 2.0),
+    ("", ("gradient",), gradient, 1.0),
+    ("", ("marble",), marble, 1.0),
+    ("", ("blur",), painted, 1.5),
+    ("", ("noise",), grain, 1.0),
+    ("stripes", ("stripes",), stripes, 0.7),
+    ("a checkerboard", ("checkerboard",), checker, 0.5),
+    ("dots", ("dots",), dots, 0.5),
+    ("a brick wall", ("brick wall",), bricks, 0.7),
+    ("a road", ("road", "sky"), road, 0.7),
+    ("a room", ("room",), room, 1.0),
+    ("", ("shapes",), shapes, 2.0),
+    ("", ("mosaic",), patches, 1.0),
 ]
 EASY = [5, 6, 7, 0, 1, 2]  # kinds that hide nothing
 
 
 def draw(rng, kind):
-    return np.clip(KINDS[kind][1](rng), 0, 255).astype(np.uint8)
+    return np.clip(KINDS[kind][2](rng), 0, 255).astype(np.uint8)
 
 
 def pool(rng, count, kinds=None):
     """[(kind, picture)] drawn by weight."""
     kinds = list(range(len(KINDS))) if kinds is None else kinds
-    weight = np.array([KINDS[kind][2] for kind in kinds])
+    weight = np.array([KINDS[kind][3] for kind in kinds])
     picks = rng.choice(len(kinds), count, p=weight / weight.sum())
     return [(kinds[pick], draw(rng, kinds[pick])) for pick in picks]

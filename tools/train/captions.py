@@ -91,12 +91,12 @@ def caption(rng, concepts, scene):
     return pick(rng, MANY).replace("{}", listed) + place
 
 
-def language(concepts):
+def language(named):
     """Every text from which the tokenizer learns which merges it needs."""
     texts = [*CLIP_TEMPLATES, *ONE, *MANY, *EMPTY, "a, b and c", "."]
     for group in (*PLACES.values(), *COUNTS.values(), *SIDES.values()):
         texts += group
-    for concept in concepts:
+    for concept in named:
         for word in concept.names:
             texts += [word, article(word), f"{word},", plural(word)]
     return texts

@@ -15,11 +15,15 @@ class Concept:
     icons: tuple
     special: dict  # icon names for one set instead of `icons`
 
-    def icons_in(self, style, table):
-        """Names of this concept's icons that exist in `table`; fxemoji writes names without hyphens."""
+    def icons_in(self, style, table, suffixes=None):
+        """Names of this concept's icons that exist in `table`; fxemoji writes names without hyphens. With `suffixes` the
+        set is no emoji font: its icons have plain names, so that synonyms are tried too, with each suffix."""
         wanted = self.special.get(style, self.icons)
         if style == "fxemoji" and style not in self.special:
             wanted = [icon.replace("-", "") for icon in wanted]
+        if suffixes and style not in self.special:
+            words = dict.fromkeys([*wanted, *(name.replace(" ", "-") for name in self.names)])
+            wanted = [word + suffix for word in words for suffix in suffixes]
         return [icon for icon in wanted if icon in table]
 
 

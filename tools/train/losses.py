@@ -4,12 +4,20 @@ import torch
 import torch.nn.functional as F
 
 
-def concept_loss(images, prompts, present, scale):
-    """Softmax of each present concept against the absent ones. images [B, J], prompts [C, J], present [B, C] bool."""
+def concept_loss(images, prompts, present, scale, weight):
+    """Softmax of each present concept against the absent ones. images [B, J], prompts [C, J], present [B, C] bool,
+    weight [C]: how much each concept counts."""
     logits = scale * images @ prompts.T
     absent = logits.masked_fill(present, -torch.inf).logsumexp(1, keepdim=True)
-    terms = (torch.logaddexp(logits, absent) - logits) * present
-    return (terms.sum(1) / present.sum(1).clamp(min=1)).sum() / present.any(1).sum().clamp(min=1)
+    share = present * weight
+    terms = (torch.logaddexp(logits, absent) - logits) * share
+    return (terms.sum(1) / share.sum(1).clamp(min=1e-9)).sum() / present.any(1).sum().clamp(min=1)
+
+
+def common_part(prompts):
+    """Squared length of the mean of prompts [C, J]. The softmaxes do not see what all prompts share, and left alone it grows to most of
+    each; then every map shows it, and it lights up where the objects are not."""
+    return prompts.mean(0).square().sum()
 
 
 def caption_loss(images, texts, present, scale):

@@ -61,7 +61,13 @@ def pixels(folder, rows, side, grey=False):
 
 
 def tokens(clip, x, depth, mode="vv"):
-    """(class features [B, J], patch features [B, N, J]), unit length. CLIP Surgery on the last `depth` blocks; 0: plain CLIP."""
+    """(class features [B, J], patch features [B, N, J]), unit length. See `features`."""
+    rows = torch.nn.functional.normalize(features(clip, x, depth, mode), dim=-1)
+    return rows[:, 0], rows[:, 1:]
+
+
+def features(clip, x, depth, mode="vv"):
+    """Class row and patches [B, 1 + N, J]. CLIP Surgery on the last `depth` blocks; 0: plain CLIP."""
     vision = clip.visual
     x = vision.conv1(x).flatten(2).mT + vision.positional_embedding[1:]
     first = (vision.class_embedding + vision.positional_embedding[0]).expand(len(x), 1, -1)
@@ -79,9 +85,7 @@ def tokens(clip, x, depth, mode="vv"):
             new = new + block.attn.out_proj(v)
         x = block(x, False)
     patches = x if new is None else new
-    features = vision.ln_post(torch.cat([x[:, :1], patches[:, 1:]], 1)) @ vision.proj
-    features = torch.nn.functional.normalize(features, dim=-1)
-    return features[:, 0], features[:, 1:]
+    return vision.ln_post(torch.cat([x[:, :1], patches[:, 1:]], 1)) @ vision.proj
 
 
 @torch.no_grad()

@@ -22,6 +22,8 @@ class Preset:
     gates: tuple = (0.4, 0.6)  # clean accuracy that opens phases 1 and 2
     latest: tuple = (0.25, 0.5)  # progress at which they open anyway
     decay: float = 0.3  # last share of the run, in which the learning rate falls to 0
+    ground: float = 0.4  # weight of the names of backgrounds in the concept loss; 1 is an object's
+    centre: float = 1.0  # weight of what all prompts share
     probe: int = 100  # steps between looks at the clean pictures
     save: float = 240  # seconds between checkpoints
     text_steps: int = 100

@@ -11,7 +11,8 @@ import numpy as np
 
 import backgrounds
 import captions
-from concepts import held_out_pairs, load
+from art import PACKAGES
+from concepts import Concept, held_out_pairs, load
 
 cv2.setNumThreads(1)
 
@@ -27,12 +28,13 @@ class Phase:
     colour: float  # share of sprites whose colours are changed beyond recognition
     effects: float  # share of pictures with blur, noise, contrast
     spin: float = 0.15  # share of objects turned by any angle
+    lean: float = 0.0  # deviation of the shear: the sprite as somebody else would have drawn it
 
 
 PHASES = (
-    Phase(64, (0, 1), (0.6, 1.0), 0.6, 0.25, 0.2),
-    Phase(64, (0.01, 0.55, 0.44), (0.4, 0.95), 0.25, 0.35, 0.4),
-    Phase(96, (0.02, 0.28, 0.28, 0.22, 0.13, 0.07), (0.25, 0.9), 0.15, 0.35, 0.4),
+    Phase(64, (0, 1), (0.6, 1.0), 0.6, 0.25, 0.2, lean=0.12),
+    Phase(64, (0.01, 0.55, 0.44), (0.4, 0.95), 0.25, 0.35, 0.4, lean=0.12),
+    Phase(96, (0.04, 0.22, 0.26, 0.25, 0.15, 0.08), (0.25, 0.9), 0.15, 0.5, 0.4, lean=0.12),
 )
 CLEAN = Phase(64, (0, 1), (0.65, 0.9), 0.5, 0.0, 0.0, 0.0)  # the probe that opens the next phase
 
@@ -43,7 +45,8 @@ class Scene:
     owner: np.ndarray  # uint8 [side, side]: 0 background, k = k-th of `objects`
     objects: list = field(default_factory=list)  # concept of each visible object
     boxes: list = field(default_factory=list)  # (x, y) of its middle, 0..1
-    background: str = ""
+    background: str = ""  # word for the caption
+    ground: tuple = ()  # what the background shows, of backgrounds.NAMES
 
     def present(self):
         return sorted(set(self.objects))
@@ -54,6 +57,7 @@ class Bank:
 
     def __init__(self, art, styles, seed=1, backdrops=700):
         self.concepts = load()
+        self.grounds = [Concept(names[0], names, (), {}) for names in backgrounds.NAMES]  # named after the concepts
         self.held = held_out_pairs(len(self.concepts))
         wanted = [art.styles.index(style) for style in styles]
         top = max(max(sprite.shape[:2]) for sprite in art.sprites)
@@ -66,7 +70,7 @@ class Bank:
             style = art.styles[art.style[i]]
             self.of[art.concept[i]].setdefault((style, int(art.variant[i])), []).append(i)
             self.icons[i] = (style, art.icon[i])
-            if style == "fluent-mono":
+            if PACKAGES.get(style, {}).get("glyph"):
                 self.mono.add(i)
             if art.variant[i] == 1:
                 self.lines.add(i)
@@ -90,6 +94,9 @@ class Bank:
         plain = [key for key in styles if key[1] == 0]
         drawn = [key for key in styles if key[1] == 1]
         keys = drawn if drawn and rng.random() < line_art else plain
+        glyphs = [key for key in keys if PACKAGES.get(key[0], {}).get("glyph")]
+        if glyphs and len(glyphs) < len(keys):  # shapes without colours: a quarter, however many sets of them there are
+            keys = glyphs if rng.random() < 0.25 else [key for key in keys if key not in glyphs]
         choices = styles[keys[rng.integers(len(keys))]]
         return choices[rng.integers(len(choices))]
 
@@ -144,9 +151,10 @@ def drawn(rng, bank, number, size, phase):
     fx = scale * aspect**0.5 * (-1 if rng.random() < 0.5 else 1)
     fy = scale / aspect**0.5
     c, s = np.cos(turned), np.sin(turned)
-    matrix = np.array([[c * fx, -s * fy, 0], [s * fx, c * fy, 0]], np.float32)
-    out_w = int(np.ceil(abs(c * fx) * wide + abs(s * fy) * high)) + 2
-    out_h = int(np.ceil(abs(s * fx) * wide + abs(c * fy) * high)) + 2
+    lean = rng.normal(0, phase.lean) if phase.lean else 0.0
+    matrix = np.array([[c * fx, (c * lean - s) * fy, 0], [s * fx, (s * lean + c) * fy, 0]], np.float32)
+    out_w = int(np.ceil(abs(matrix[0, 0]) * wide + abs(matrix[0, 1]) * high)) + 2
+    out_h = int(np.ceil(abs(matrix[1, 0]) * wide + abs(matrix[1, 1]) * high)) + 2
     matrix[:, 2] = (out_w / 2 - 0.5, out_h / 2 - 0.5) - matrix[:, :2] @ ((wide - 1) / 2, (high - 1) / 2)
     patch = cv2.warpAffine(mip, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
     if number in bank.lines and rng.random() < 0.4:
@@ -265,7 +273,7 @@ def compose(rng, bank, phase, chosen=None, sprite=None):
     if rng.random() < phase.effects:
         canvas = effects(rng, bank, canvas)
     image = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
-    scene = Scene(image, np.zeros_like(owner), background=backgrounds.KINDS[kind][0])
+    scene = Scene(image, np.zeros_like(owner), background=backgrounds.KINDS[kind][0], ground=backgrounds.KINDS[kind][1])
     for index, concept in enumerate(chosen, 1):
         mask = owner == index
         pixels = int(mask.sum())
@@ -279,8 +287,13 @@ def compose(rng, bank, phase, chosen=None, sprite=None):
 
 
 def batch(bank, phase, seed, step, rank, size):
-    """(images uint8 [size, side, side, 3], present concepts per image, captions): a pure function of its arguments."""
+    """(images uint8 [size, side, side, 3], what each shows, captions): a pure function of its arguments.
+
+    What is shown: numbers of concepts, then of grounds, counted on from the last concept.
+    """
     rng = np.random.default_rng([seed, step, rank])
     scenes = [compose(rng, bank, phase) for _ in range(size)]
     images = np.stack([scene.image for scene in scenes])
-    return images, [scene.present() for scene in scenes], [captions.caption(rng, bank.concepts, scene) for scene in scenes]
+    first = {ground.name: len(bank.concepts) + i for i, ground in enumerate(bank.grounds)}
+    shown = [scene.present() + [first[name] for name in scene.ground] for scene in scenes]
+    return images, shown, [captions.caption(rng, bank.concepts, scene) for scene in scenes]

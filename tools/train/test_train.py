@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import art
+import backgrounds
 import captions
 import evalset
 import export
@@ -27,7 +28,7 @@ import presets
 import scenes
 import trainer
 from common import ROOT, Problem, whole_file
-from concepts import held_out_pairs, load
+from concepts import Concept, held_out_pairs, load
 from model import Clip, Config, normalise
 from muon import orthogonal
 from words import Words
@@ -78,7 +79,7 @@ def test_the_pruned_vocabulary_cuts_the_language_like_the_full_one():
 
     import words
 
-    texts = captions.language(load())
+    texts = captions.language(load() + [Concept(names[0], names, (), {}) for names in backgrounds.NAMES])
     pruned = Words.pruned(texts, 32)
     full = [tuple(line.split(" ")) for line in gzip.decompress(words.MERGES.read_bytes()).decode().split("\n") if line]
     rank = {pair: i for i, pair in enumerate(full)}
@@ -136,9 +137,39 @@ def test_concept_loss_ignores_other_present_concepts():
     prompts = torch.eye(3)
     image = torch.nn.functional.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=1)
     both, one = torch.tensor([[True, True, False]]), torch.tensor([[True, False, False]])
-    assert losses.concept_loss(image, prompts, both, 100.0) < 1e-4
-    assert losses.concept_loss(image, prompts, one, 100.0) > 0.6
-    assert losses.concept_loss(image, prompts, torch.zeros(1, 3, dtype=torch.bool), 100.0) == 0
+    even = torch.ones(3)
+    assert losses.concept_loss(image, prompts, both, 100.0, even) < 1e-4
+    assert losses.concept_loss(image, prompts, one, 100.0, even) > 0.6
+    assert losses.concept_loss(image, prompts, torch.zeros(1, 3, dtype=torch.bool), 100.0, even) == 0
+
+
+def test_a_light_concept_counts_for_less():
+    image, prompts = torch.tensor([[1.0, 0.0]]), torch.eye(2)
+    for present in ([[True, False]], [[False, True]]):  # alone, its weight is all there is
+        alone = losses.concept_loss(image, prompts, torch.tensor(present), 5.0, torch.tensor([1.0, 0.4]))
+        assert torch.allclose(alone, losses.concept_loss(image, prompts, torch.tensor(present), 5.0, torch.ones(2)))
+    prompts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    both = torch.tensor([[True, True, False]])
+    even, light = (losses.concept_loss(image, prompts, both, 5.0, torch.tensor([1.0, w, 1.0])) for w in (1.0, 0.1))
+    assert light < even  # the second one, which is missed, weighs less
+
+
+def test_scenes_tell_their_grounds(bank):
+    first = len(bank.concepts)
+    _, shown, _ = scenes.batch(bank, scenes.PHASES[2], 1, 3, 0, 40)
+    assert all(any(first <= number < first + len(bank.grounds) for number in row) for row in shown)
+    assert {name for kind in backgrounds.KINDS for name in kind[1]} == {names[0] for names in backgrounds.NAMES}
+    words = [word for concept in bank.concepts + bank.grounds for word in concept.names]
+    assert len(words) == len(set(words))
+
+
+def test_texts_read_in_groups_are_the_same():
+    torch.manual_seed(0)
+    clip = Clip(Config(width=64, layers=1, joint=64, text_width=64, text_layers=2, vocabulary=600))
+    rng = np.random.default_rng(0)
+    rows = [[598, *rng.integers(0, 500, rng.integers(1, 20)).tolist(), 599] for _ in range(230)]
+    with torch.no_grad():
+        assert torch.allclose(clip.text(rows), clip.read(rows, "cpu"), atol=1e-5)
 
 
 def test_caption_loss_does_not_push_apart_pictures_of_the_same_things():

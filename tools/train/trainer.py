@@ -18,7 +18,7 @@ import art
 import captions
 import scenes
 from common import Problem, say, whole_file
-from losses import caption_loss, concept_loss, marks
+from losses import caption_loss, common_part, concept_loss, marks
 from model import Clip, Config, normalise, whiten_patches
 from muon import Muon
 from words import Words
@@ -42,7 +42,7 @@ class Run:
         self.total = preset.scenes or preset.hours * 3600
         self.history = []
         self.stopping = False
-        self.words = Words.pruned(captions.language(self.concepts), preset.model.context)
+        self.words = Words.pruned(captions.language(self.concepts + self.bank.grounds), preset.model.context)
         preset.model.vocabulary = len(self.words.vocabulary)
         torch.manual_seed(seed)
         self.master = Clip(preset.model)
@@ -138,10 +138,11 @@ class Run:
     def learn(self, feed, factor, keep_all):
         """Forward, backward, update. Returns the loss."""
         images, present, texts = feed.batch(self.phase, self.step)
-        shown = marks(present, len(self.concepts)).to(self.device, non_blocking=True)
+        named = self.concepts + self.bank.grounds
+        shown = marks(present, len(named)).to(self.device, non_blocking=True)
         pixels = normalise(images.to(self.device, non_blocking=True)).to(torch.bfloat16)
         rng = np.random.default_rng([self.seed, 70_000_000 + self.step, self.rank])
-        prompts = [self.words.ids(captions.prompt(rng, c)) for c in self.concepts]
+        prompts = [self.words.ids(captions.prompt(rng, c)) for c in named]
         grid, side = self.preset.model.image // self.preset.model.patch, pixels.shape[-1] // self.preset.model.patch
         window = tuple(int(i) for i in rng.integers(grid - side + 1, size=2))
         keep = None
@@ -152,8 +153,11 @@ class Run:
         seen = self.net.image(pixels, keep, window)
         read = self.net.text(prompts + [self.words.ids(text) for text in texts], self.device)
         scale = self.net.logit_scale.float().exp()
-        named, told = read[: len(prompts)], read[len(prompts):]
-        loss = concept_loss(seen, named, shown, scale) + 0.5 * caption_loss(seen, told, shown, scale)
+        weight = torch.ones(len(named), device=self.device)
+        weight[len(self.concepts):] = self.preset.ground
+        loss = concept_loss(seen, read[: len(named)], shown, scale, weight)
+        loss = loss + 0.5 * caption_loss(seen, read[len(named):], shown[:, : len(self.concepts)], scale)
+        loss = loss + self.preset.centre * common_part(read[: len(named)])
         loss.backward()
         self.update(factor)
         self.step += 1
