@@ -135,7 +135,7 @@ def golden(options):
 def card(options):
     import card as cards
 
-    cards.write(options.model, options.set or [ROOT / "weights" / "eval"], options.out or options.model / "MODEL_CARD.md")
+    cards.write(options.model, options.set or [ROOT / "weights" / "eval"], options.out or options.model / "MODEL_CARD.md", options.note)
 
 
 def main():
@@ -190,11 +190,13 @@ def main():
     sub.add_argument("--set", type=Path, default=ROOT / "weights" / "eval")
     sub = command("golden", golden, "write what the engine has to reproduce with an exported model")
     sub.add_argument("model", type=Path, metavar="MODEL")
-    sub.add_argument("--picture", type=Path, default=ROOT / "weights" / "demo" / "scene.png", help="with a JSON beside it (default: weights/demo/scene.png)")
+    scene = ROOT / "weights" / "demo" / "scene.png"
+    sub.add_argument("--picture", type=Path, default=scene, help="with a JSON beside it (default: weights/demo/scene.png)")
     sub.add_argument("--out", type=Path, help="default: MODEL/golden.safetensors")
     sub = command("card", card, "write the model card: data, licences, recipe, figures, checksums")
     sub.add_argument("model", type=Path, metavar="MODEL")
     sub.add_argument("--set", type=Path, action="append", help="evaluation set (repeatable; default: weights/eval)")
+    sub.add_argument("--note", action="append", default=[], help="what else happened in the run, a line of its recipe (repeatable)")
     sub.add_argument("--out", type=Path, help="default: MODEL/MODEL_CARD.md")
     options = parser.parse_args()
     try:

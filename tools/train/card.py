@@ -43,8 +43,8 @@ def findings(results, layers):
         )
 
 
-def card(folder, sets):
-    """Markdown for the exported model in `folder`; `sets`: folders of evaluation sets."""
+def card(folder, sets, notes=()):
+    """Markdown for the exported model in `folder`; `sets`: folders of evaluation sets; `notes`: what else happened in the run."""
     try:
         run = json.loads((folder / "training.json").read_text())
         concepts = json.loads((folder / CONCEPTS).read_text())
@@ -92,17 +92,19 @@ No art is contained in the weights.
 | --- | --- | --- | --- | --- |
 {chr(10).join(art_rows())}
 
-The art was rendered, recoloured (grey, any hue, negative, in a third of the sprites), drawn again as line art, outlined, scaled, turned and composed.
+The art was rendered, recoloured (grey, any hue, negative, in up to half of the sprites), drawn again as line art, outlined, sheared, scaled, turned and composed.
 Tokenizer: the byte-pair merges of OpenAI CLIP (MIT), reduced to those that the captions and the 85 prompt templates need.
 Weights, tables and code: the project's licence.
 
 ## Recipe
 
-* Text tower alone for {preset['text_steps']} steps; then softmax of each present concept against the absent ones (random templates and synonyms) plus half the usual caption contrast. Class-token pooling, no mask loss.
-* Three phases, opened when zero-shot on clean single objects passes {100 * preset['gates'][0]:.0f} and {100 * preset['gates'][1]:.0f} %: one large object at 64 px; one or two at 64 px; none to five at 96 px. {preset['keep'][2]} of 144 patches are looked at until the last twelfth of the run.
+* Text tower alone for {preset['text_steps']} steps; then softmax of each present concept against the absent ones (random templates and synonyms; names of backgrounds are concepts, too, with weight {preset['ground']}) plus half the usual caption contrast. Class-token pooling, no mask loss.
+* A sigmoid for every pair of picture and concept says whether it is there (weight {preset['presence']}). The softmaxes do not see what all prompts share, and in maps that lights up where the objects are not; this loss makes it point at objects.
+* Stochastic depth of the vision tower's MLPs, up to {preset['depth']}.
+* Three phases, opened when zero-shot on clean single objects passes {100 * preset['gates'][0]:.0f} and {100 * preset['gates'][1]:.0f} %: one large object at 64 px; one or two at 64 px; none to five at 96 px. {preset['keep'][2]} of 144 patches are looked at (what they hide is not asked for) until the rate has fallen to {preset['whole']} of what it was.
 * Muon ({preset['muon']}) on the vision matrices, AdamW ({preset['adam']}) elsewhere; batch {preset['batch'] * preset['processes']}; bf16 arithmetic, f32 weights, their average (decay {preset['average']}); the learning rate {decay}.
-* {run['scenes']:,} scenes in {run['steps']:,} steps, {run['minutes']:.0f} minutes on {preset['device'].upper()} ({preset['processes']} processes), seed {run['seed']}. `python tools/train run RUN` is the whole of it: see tools/train/README.md.
-
+* {run['scenes']:,} scenes in {run['steps']:,} steps, {run['minutes']:.0f} minutes on {preset['device'].upper()} ({preset['processes']} processes), seed {run['seed']}. `python tools/train run RUN`: see tools/train/README.md.
+{"".join(f"* {note}{chr(10)}" for note in notes)}
 | scenes | time | phase | clean accuracy, % |
 | --- | --- | --- | --- |
 {gates}
@@ -121,5 +123,5 @@ Definitions: `tools/train/measure.py`. Compositions whose pairs were never seen 
 {LIMITS.format(patch=config.patch, image=config.image)}"""
 
 
-def write(folder, sets, out):
-    write_bytes(out, card(folder, sets).encode())
+def write(folder, sets, out, notes=()):
+    write_bytes(out, card(folder, sets, notes).encode())

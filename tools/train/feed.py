@@ -8,19 +8,19 @@ import scenes
 class Steps(torch.utils.data.Dataset):
     """Batch of a step, for workers of a DataLoader."""
 
-    def __init__(self, bank, phase, seed, rank, size):
-        self.bank, self.phase, self.seed, self.rank, self.size = bank, phase, seed, rank, size
+    def __init__(self, bank, phase, seed, rank, size, patch):
+        self.bank, self.phase, self.seed, self.rank, self.size, self.patch = bank, phase, seed, rank, size, patch
 
     def __getitem__(self, step):
-        images, present, texts = scenes.batch(self.bank, self.phase, self.seed, step, self.rank, self.size)
-        return torch.from_numpy(images), present, texts
+        images, *rest = scenes.batch(self.bank, self.phase, self.seed, step, self.rank, self.size, self.patch)
+        return torch.from_numpy(images), *rest
 
 
 class Feed:
     """Batches in order of steps; restarts its workers when the phase changes."""
 
-    def __init__(self, bank, seed, rank, size, workers):
-        self.make = lambda phase: Steps(bank, scenes.PHASES[phase], seed, rank, size)
+    def __init__(self, bank, seed, rank, size, workers, patch=8):
+        self.make = lambda phase: Steps(bank, scenes.PHASES[phase], seed, rank, size, patch)
         self.workers, self.phase, self.queue = workers, None, None
 
     def batch(self, phase, step):

@@ -50,7 +50,7 @@ def train(rank, folder, preset, seed, art_file, resume, changes):
         run.refresh()
     signal.signal(signal.SIGTERM, lambda *_: setattr(run, "stopping", True))
     signal.signal(signal.SIGINT, lambda *_: setattr(run, "stopping", True))
-    feed = Feed(run.bank, run.seed, rank, preset.batch, preset.workers)
+    feed = Feed(run.bank, run.seed, rank, preset.batch, preset.workers, preset.model.patch)
     saved = logged = time.monotonic()
     since, total_loss, count = run.scenes, 0.0, 0
     while True:
@@ -62,7 +62,8 @@ def train(rank, folder, preset, seed, art_file, resume, changes):
             if run.phase < 2 and progress >= run.preset.latest[run.phase]:
                 run.phase += 1
                 say(f"phase {run.phase}: opened by the schedule, not by accuracy")
-            order = torch.tensor([factor, run.phase, float(over), float(run.stopping), float(progress >= 0.92)], dtype=torch.float64)
+            whole = run.decay_from is not None and factor < run.preset.whole
+            order = torch.tensor([factor, run.phase, float(over), float(run.stopping), float(whole)], dtype=torch.float64)
         else:
             order = torch.zeros(5, dtype=torch.float64)
         if preset.processes > 1:

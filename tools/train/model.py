@@ -86,12 +86,14 @@ class Block(nn.Module):
         self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
         self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
 
-    def forward(self, x, causal):
+    def forward(self, x, causal, share=1.0):
         x = x + self.attn(self.ln_1(x), causal)
+        if share == 0.0:
+            return x
         # QuickGELU(h) = SiLU(1.702 h) / 1.702: with both factors in the small weights only SiLU runs over all rows.
         fc, proj = self.mlp.c_fc, self.mlp.c_proj
         h = F.silu(F.linear(self.ln_2(x), SLOPE * fc.weight, SLOPE * fc.bias))
-        return x + F.linear(h, proj.weight / SLOPE, proj.bias)
+        return x + F.linear(h, proj.weight * (share / SLOPE), proj.bias * share)
 
 
 class Transformer(nn.Module):
@@ -106,9 +108,10 @@ class Transformer(nn.Module):
             for part in (block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj):
                 nn.init.zeros_(part.bias)
 
-    def forward(self, x, causal=False):
-        for block in self.resblocks:
-            x = block(x, causal)
+    def forward(self, x, causal=False, shares=None):
+        """`shares`: what each block's MLP is multiplied by; 0 leaves it out."""
+        for i, block in enumerate(self.resblocks):
+            x = block(x, causal, shares[i] if shares else 1.0)
         return x
 
 
@@ -125,8 +128,9 @@ class Vision(nn.Module):
         self.transformer = Transformer(width, config.layers)
         self.proj = nn.Parameter(torch.randn(width, config.joint) * width**-0.5)
 
-    def forward(self, x, keep=None, window=(0, 0)):
-        """Features [B, joint]. `keep` [B, K]: patches that are looked at (0-based); `window`: corner of a smaller grid."""
+    def forward(self, x, keep=None, window=(0, 0), shares=None):
+        """Features [B, joint]. `keep` [B, K]: patches that are looked at (0-based); `window`: corner of a smaller grid; `shares`: of
+        each block's MLP."""
         batch, _, high, wide = x.shape
         rows, columns = high // self.patch, wide // self.patch
         # A convolution whose stride is its kernel is one matrix product over flattened patches.
@@ -138,7 +142,7 @@ class Vision(nn.Module):
             x = x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1]))
         first = (self.class_embedding + self.positional_embedding[0]).to(x.dtype).expand(batch, 1, -1)
         x = self.ln_pre(torch.cat([first, x], 1))
-        x = self.transformer(x)
+        x = self.transformer(x, shares=shares)
         return self.ln_post(x[:, 0]) @ self.proj
 
 
@@ -155,8 +159,8 @@ class Clip(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
-    def image(self, pixels, keep=None, window=(0, 0)):
-        return F.normalize(self.visual(pixels, keep, window).float(), dim=-1)
+    def image(self, pixels, keep=None, window=(0, 0), shares=None):
+        return F.normalize(self.visual(pixels, keep, window, shares).float(), dim=-1)
 
     def text(self, rows, device="cpu"):
         """`rows`: token ids per text. Padding after the end marker is never looked at: attention is causal."""

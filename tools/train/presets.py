@@ -18,12 +18,14 @@ class Preset:
     muon: float = 0.02
     adam: float = 1.5e-3
     average: float = 0.998  # of the weights
-    keep: tuple = (48, 48, 72)  # patches looked at in each phase (of 64, 64, 144)
+    keep: tuple = (48, 48, 56)  # patches looked at in each phase (of 64, 64, 144)
+    whole: float = 0.12  # where the rate has fallen below this, every patch is looked at
     gates: tuple = (0.4, 0.6)  # clean accuracy that opens phases 1 and 2
     latest: tuple = (0.25, 0.5)  # progress at which they open anyway
     decay: float = 0.3  # last share of the run, in which the learning rate falls to 0
-    ground: float = 0.4  # weight of the names of backgrounds in the concept loss; 1 is an object's
-    centre: float = 1.0  # weight of what all prompts share
+    ground: float = 0.2  # weight of the names of backgrounds in the concept loss; 1 is an object's
+    depth: float = 0.3  # share of steps that the last block's MLP is left out of; earlier ones' less
+    presence: float = 1.0  # weight of yes or no for each concept
     probe: int = 100  # steps between looks at the clean pictures
     save: float = 240  # seconds between checkpoints
     text_steps: int = 100

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import torch
 
 import backgrounds
 import captions
@@ -34,7 +35,7 @@ class Phase:
 PHASES = (
     Phase(64, (0, 1), (0.6, 1.0), 0.6, 0.25, 0.2, lean=0.12),
     Phase(64, (0.01, 0.55, 0.44), (0.4, 0.95), 0.25, 0.35, 0.4, lean=0.12),
-    Phase(96, (0.04, 0.22, 0.26, 0.25, 0.15, 0.08), (0.25, 0.9), 0.15, 0.5, 0.4, lean=0.12),
+    Phase(96, (0.1, 0.2, 0.24, 0.24, 0.14, 0.08), (0.25, 0.9), 0.15, 0.5, 0.4, lean=0.12),
 )
 CLEAN = Phase(64, (0, 1), (0.65, 0.9), 0.5, 0.0, 0.0, 0.0)  # the probe that opens the next phase
 
@@ -286,14 +287,30 @@ def compose(rng, bank, phase, chosen=None, sprite=None):
     return scene
 
 
-def batch(bank, phase, seed, step, rank, size):
-    """(images uint8 [size, side, side, 3], what each shows, captions): a pure function of its arguments.
+def coverage(scene, patch):
+    """{concept: its pixels in each patch, [patches]} of one scene."""
+    n = scene.owner.shape[0] // patch
+    out = {}
+    for index, concept in enumerate(scene.objects, 1):
+        pixels = (scene.owner == index).reshape(n, patch, n, patch).sum((1, 3)).reshape(-1)
+        out[concept] = out.get(concept, 0) + pixels
+    return out
 
-    What is shown: numbers of concepts, then of grounds, counted on from the last concept.
+
+def batch(bank, phase, seed, step, rank, size, patch):
+    """(images uint8 [size, side, side, 3], what each shows, captions, (owners [R, 2], pixels [R, patches])): a pure function of
+    its arguments.
+
+    What is shown: numbers of concepts, then of grounds, counted on from the last concept. `owners`: image and concept of a row of
+    `pixels`, which says how many pixels of it lie in each patch.
     """
     rng = np.random.default_rng([seed, step, rank])
     scenes = [compose(rng, bank, phase) for _ in range(size)]
     images = np.stack([scene.image for scene in scenes])
     first = {ground.name: len(bank.concepts) + i for i, ground in enumerate(bank.grounds)}
     shown = [scene.present() + [first[name] for name in scene.ground] for scene in scenes]
-    return images, shown, [captions.caption(rng, bank.concepts, scene) for scene in scenes]
+    rows = [(i, concept, pixels) for i, scene in enumerate(scenes) for concept, pixels in coverage(scene, patch).items()]
+    owners = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
+    pixels = np.array([row[2] for row in rows], np.int64).reshape(len(rows), (phase.side // patch) ** 2)
+    told = [captions.caption(rng, bank.concepts, scene) for scene in scenes]
+    return images, shown, told, (torch.from_numpy(owners), torch.from_numpy(pixels))

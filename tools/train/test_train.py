@@ -102,9 +102,10 @@ def test_unknown_words_fall_to_bytes_and_long_texts_keep_their_end():
 
 
 def test_a_batch_is_a_pure_function_of_its_numbers(bank):
-    one, two = (scenes.batch(bank, scenes.PHASES[2], 1, 5, 0, 6) for _ in "ab")
-    assert (one[0] == two[0]).all() and one[1:] == two[1:]
-    other = scenes.batch(bank, scenes.PHASES[2], 1, 6, 0, 6)
+    one, two = (scenes.batch(bank, scenes.PHASES[2], 1, 5, 0, 6, 8) for _ in "ab")
+    assert (one[0] == two[0]).all() and one[1:3] == two[1:3]
+    assert all(torch.equal(a, b) for a, b in zip(one[3], two[3]))
+    other = scenes.batch(bank, scenes.PHASES[2], 1, 6, 0, 6, 8)
     assert (one[0] != other[0]).any()
 
 
@@ -143,6 +144,33 @@ def test_concept_loss_ignores_other_present_concepts():
     assert losses.concept_loss(image, prompts, torch.zeros(1, 3, dtype=torch.bool), 100.0, even) == 0
 
 
+def test_a_picture_of_nothing_shows_no_concept():
+    prompts, unsure = torch.eye(2), torch.tensor([[False, True]])
+    nothing, first = torch.zeros(1, 2, dtype=torch.bool), torch.tensor([[True, False]])
+    near, far = torch.tensor([[1.0, 0.0]]), torch.tensor([[-0.7, -0.7]])
+    loss = losses.presence_loss
+    assert loss(far, prompts, nothing, 20.0, None) < 1e-3 < 10 < loss(near, prompts, nothing, 20.0, None)
+    assert loss(near, prompts, first, 20.0, None) < 0.1 < 10 < loss(far, prompts, first, 20.0, None)
+    both = torch.tensor([[0.7, 0.7]])
+    assert loss(both, prompts, first, 20.0, unsure) < 0.1 < loss(both, prompts, first, 20.0, None)
+
+
+def test_a_run_of_another_version_is_named(tmp_path):
+    torch.save({"format": trainer.FORMAT, "preset": {"model": {}, "warp": 9}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(Problem, match="another version"):
+        trainer.stored_preset(tmp_path)
+
+
+def test_stochastic_depth_leaves_out_late_blocks_more_often(art_path, tmp_path, tiny):
+    run = trainer.Run(tmp_path, presets.preset("quick", batch=4, text_steps=2, scenes=1000), 1, art_path)
+    shares = []
+    for run.step in range(400):
+        shares.append(run.depth())
+    means = np.array(shares).mean(0)
+    left_out = (np.array(shares) == 0).mean(0)
+    assert np.allclose(means, 1, atol=0.1) and left_out[0] < left_out[-1] < 0.4
+
+
 def test_a_light_concept_counts_for_less():
     image, prompts = torch.tensor([[1.0, 0.0]]), torch.eye(2)
     for present in ([[True, False]], [[False, True]]):  # alone, its weight is all there is
@@ -154,9 +182,26 @@ def test_a_light_concept_counts_for_less():
     assert light < even  # the second one, which is missed, weighs less
 
 
+def test_what_dropped_patches_hide_is_not_asked_for():
+    owners = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 0]])
+    pixels = torch.tensor([[50, 0, 0, 0], [10, 40, 50, 50], [64, 64, 64, 64], [0, 0, 0, 9]])
+    present = torch.zeros(2, 5, dtype=torch.bool)
+    present[owners[:, 0], owners[:, 1]] = True
+    present[:, 4] = True  # a ground
+    shown, unsure = losses.visible(owners, pixels, torch.tensor([[0, 2], [1, 2]]), present)
+    assert shown.nonzero().tolist() == [[0, 2], [0, 3], [0, 4], [1, 2], [1, 4]] and not unsure.any()
+    shown, unsure = losses.visible(owners, pixels, torch.tensor([[0], [1]]), present)
+    assert shown[0].tolist() == [False, False, True, False, True] and unsure[0].tolist() == [False, False, False, True, False]
+    prompts, image = torch.eye(3), torch.tensor([[0.0, 1.0, 0.0]])
+    of = lambda unsure: losses.concept_loss(image, prompts, torch.tensor([[True, False, False]]), 9.0, torch.ones(3), unsure)  # noqa: E731
+    assert of(torch.tensor([[False, True, False]])) < of(None)  # what is unsure does not compete
+
+
 def test_scenes_tell_their_grounds(bank):
     first = len(bank.concepts)
-    _, shown, _ = scenes.batch(bank, scenes.PHASES[2], 1, 3, 0, 40)
+    _, shown, _, (owners, pixels) = scenes.batch(bank, scenes.PHASES[2], 1, 3, 0, 40, 8)
+    assert {tuple(row) for row in owners.tolist()} == {(i, c) for i, row in enumerate(shown) for c in row if c < len(bank.concepts)}
+    assert pixels.shape == (len(owners), 144) and pixels.max() <= 64 and (pixels.sum(1) >= 0.004 * 96 * 96).all()
     assert all(any(first <= number < first + len(bank.grounds) for number in row) for row in shown)
     assert {name for kind in backgrounds.KINDS for name in kind[1]} == {names[0] for names in backgrounds.NAMES}
     words = [word for concept in bank.concepts + bank.grounds for word in concept.names]
@@ -207,7 +252,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(art_path, tmp_path, t
 def test_workers_deliver_the_same_batches_as_the_training_process(bank):
     here, ahead = (feed.Feed(bank, 1, 0, 3, workers) for workers in (0, 2))
     for phase, step in ((0, 7), (0, 8), (1, 9)):  # the workers start again when the phase changes
-        (a, names, texts), (b, names_ahead, texts_ahead) = here.batch(phase, step), ahead.batch(phase, step)
+        (a, names, texts, _), (b, names_ahead, texts_ahead, _) = here.batch(phase, step), ahead.batch(phase, step)
         assert torch.equal(a, b) and names == names_ahead and texts == texts_ahead
 
 

@@ -18,7 +18,7 @@ import art
 import captions
 import scenes
 from common import Problem, say, whole_file
-from losses import caption_loss, common_part, concept_loss, marks
+from losses import caption_loss, concept_loss, marks, presence_loss, visible
 from model import Clip, Config, normalise, whiten_patches
 from muon import Muon
 from words import Words
@@ -130,16 +130,24 @@ class Run:
         say(f"text first: {self.preset.text_steps} steps, loss {loss.item():.3f}")
 
     def whiten(self):
-        images, _, _ = scenes.batch(self.bank, scenes.PHASES[1], self.seed, 80_000_000, 0, 128)
+        images, *_ = scenes.batch(self.bank, scenes.PHASES[1], self.seed, 80_000_000, 0, 128, self.preset.model.patch)
         whiten_patches(self.master.visual, normalise(torch.from_numpy(images)).to(self.device))
         self.average["visual.conv1.weight"] = self.master.visual.conv1.weight.detach().clone()
         self.refresh()
 
+    def depth(self):
+        """Stochastic depth (Huang et al. 2016) of the vision tower's MLPs, the same in every process: left out the more often the later the
+        block, and larger in return. So class features are also made without them, which is what surgery's second stream does."""
+        layers = self.preset.model.layers
+        often = self.preset.depth * (np.arange(layers) + 1) / layers
+        out = np.random.default_rng([self.seed, 40_000_000 + self.step]).random(layers) < often
+        return [0.0 if skip else 1 / (1 - share) for skip, share in zip(out, often)]
+
     def learn(self, feed, factor, keep_all):
         """Forward, backward, update. Returns the loss."""
-        images, present, texts = feed.batch(self.phase, self.step)
+        images, present, texts, cover = feed.batch(self.phase, self.step)
         named = self.concepts + self.bank.grounds
-        shown = marks(present, len(named)).to(self.device, non_blocking=True)
+        shown, unsure = marks(present, len(named)), None
         pixels = normalise(images.to(self.device, non_blocking=True)).to(torch.bfloat16)
         rng = np.random.default_rng([self.seed, 70_000_000 + self.step, self.rank])
         prompts = [self.words.ids(captions.prompt(rng, c)) for c in named]
@@ -149,15 +157,21 @@ class Run:
         if not keep_all and self.preset.keep[self.phase] < side * side:
             dice = np.random.default_rng([self.seed, 60_000_000 + self.step, self.rank])
             dice = torch.from_numpy(dice.random((len(pixels), side * side), np.float32))
-            keep = dice.argsort(1)[:, : self.preset.keep[self.phase]].sort(1).values.to(self.device)
-        seen = self.net.image(pixels, keep, window)
+            keep = dice.argsort(1)[:, : self.preset.keep[self.phase]].sort(1).values
+            shown, unsure = visible(*cover, keep, shown)
+            keep, unsure = keep.to(self.device), unsure.to(self.device)
+        shown = shown.to(self.device, non_blocking=True)
+        seen = self.net.image(pixels, keep, window, self.depth())
         read = self.net.text(prompts + [self.words.ids(text) for text in texts], self.device)
         scale = self.net.logit_scale.float().exp()
         weight = torch.ones(len(named), device=self.device)
         weight[len(self.concepts):] = self.preset.ground
-        loss = concept_loss(seen, read[: len(named)], shown, scale, weight)
+        loss = concept_loss(seen, read[: len(named)], shown, scale, weight, unsure)
         loss = loss + 0.5 * caption_loss(seen, read[len(named):], shown[:, : len(self.concepts)], scale)
-        loss = loss + self.preset.centre * common_part(read[: len(named)])
+        if self.phase == 2:  # where a tenth of the pictures show nothing; before, concepts are not told apart yet
+            few = len(self.concepts)
+            hidden = None if unsure is None else unsure[:, :few]
+            loss = loss + self.preset.presence * presence_loss(seen, read[:few], shown[:, :few], scale, hidden)
         loss.backward()
         self.update(factor)
         self.step += 1
@@ -257,5 +271,7 @@ def stored_preset(folder):
     from presets import Preset
 
     table = read_checkpoint(folder)["preset"]
-    table["model"] = Config(**table["model"])
-    return Preset(**table)
+    try:
+        return Preset(**{**table, "model": Config(**table["model"])})
+    except TypeError as error:
+        raise Problem(f"{folder} was trained by another version of this tool ({error}): continue with that one") from error
