@@ -38,7 +38,13 @@ fn axis(b: &mut PlanBuilder, name: &str, src: Value, dst: Value, [input, output]
     let gpu = b.gpu().clone();
     let first = gpu.upload("lancet.taps.first", &[output], DType::U32, &taps.first)?;
     let weights = gpu.upload("lancet.taps.weights", &[output, taps.size as u32], DType::U32, &taps.weights)?;
-    let total = dst.shape().elements();
+    let pixels = dst.shape().elements();
+    let outer = pixels / (u64::from(output) * u64::from(inner));
+    // Threads, each of eight rows or of eight columns.
+    let total = match inner {
+        1 => outer.div_ceil(8) * u64::from(output),
+        _ => outer * u64::from(output) * u64::from(inner.div_ceil(8)),
+    };
     let workgroups = fold_threads(b, total);
     b.dispatch(
         name,
@@ -47,10 +53,18 @@ fn axis(b: &mut PlanBuilder, name: &str, src: Value, dst: Value, [input, output]
             act: DType::F32,
             weight: DType::F32,
             constants: &[],
-            params: resize_kernel::Params { total: total as u32, input, output, inner, taps: taps.size as u32, ..Default::default() },
+            params: resize_kernel::Params {
+                total: total as u32,
+                input,
+                output,
+                inner,
+                outer: outer as u32,
+                taps: taps.size as u32,
+                ..Default::default()
+            },
             args: &[Arg::Value(src), Arg::Tensor(&first), Arg::Tensor(&weights), Arg::Value(dst)],
             workgroups,
-            flops: 8 * total * taps.size as u64,
+            flops: 8 * pixels * taps.size as u64,
         },
     )
 }
