@@ -53,6 +53,20 @@ fn query_of(w: Work, row: u32) -> u32 {
     return w.query0 + select(row, row % 16u, w.two);
 }
 
+fn put_halves(at: u32, v: vec4<f32>) {
+    tile[at + 0u] = f16(v.x);
+    tile[at + 1u] = f16(v.y);
+    tile[at + 2u] = f16(v.z);
+    tile[at + 3u] = f16(v.w);
+}
+
+fn put_probabilities(at: u32, p: vec4<f32>) {
+    probability[at + 0u] = f16(p.x);
+    probability[at + 1u] = f16(p.y);
+    probability[at + 2u] = f16(p.z);
+    probability[at + 3u] = f16(p.w);
+}
+
 // Channels 4 c to 4 c + 31 of the 32 rows' queries and of 32 keys, for both paths if there are two.
 fn load_channels(w: Work, thread: u32, key0: u32, c: u32) {
     for (var i = thread; i < select(512u, 768u, w.two); i += 128u) {
@@ -69,10 +83,7 @@ fn load_channels(w: Work, thread: u32, key0: u32, c: u32) {
             v = load(row * params.stride4 + part * params.width4 + w.head + column);
         }
         let at = i / 256u * KEYS_A + line * ROW + i % 8u * 4u;
-        tile[at + 0u] = f16(v.x);
-        tile[at + 1u] = f16(v.y);
-        tile[at + 2u] = f16(v.z);
-        tile[at + 3u] = f16(v.w);
+        put_halves(at, v);
     }
 }
 
@@ -86,10 +97,7 @@ fn load_values(w: Work, thread: u32, key0: u32, column0: u32) {
             v = load_value(key_row(w, key0 + line) * params.value_stride4 + params.value_at4 + w.head + column);
         }
         let at = line * VALUE_ROW + i % 16u * 4u;
-        tile[at + 0u] = f16(v.x);
-        tile[at + 1u] = f16(v.y);
-        tile[at + 2u] = f16(v.z);
-        tile[at + 3u] = f16(v.w);
+        put_halves(at, v);
     }
 }
 
@@ -207,14 +215,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let p0 = exp(four_scores(w, thread, key0, four0) - row_high) * share;
             let p1 = exp(four_scores(w, thread, key0, four0 + 1u) - row_high) * share;
             let at = thread / 4u * ROW + four0 * 4u;
-            probability[at + 0u] = f16(p0.x);
-            probability[at + 1u] = f16(p0.y);
-            probability[at + 2u] = f16(p0.z);
-            probability[at + 3u] = f16(p0.w);
-            probability[at + 4u] = f16(p1.x);
-            probability[at + 5u] = f16(p1.y);
-            probability[at + 6u] = f16(p1.z);
-            probability[at + 7u] = f16(p1.w);
+            put_probabilities(at, p0);
+            put_probabilities(at + 4u, p1);
             load_values(w, thread, key0, group.z * 16u);
             workgroupBarrier();
             for (var path = 0u; path < select(1u, 2u, added); path += 1u) {

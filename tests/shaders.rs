@@ -1,6 +1,8 @@
 //! Every variant of every kernel is valid WGSL, stays inside WebGPU's default limits, and can be written for Vulkan,
 //! Metal and DX12 (cooperative matrices: Vulkan and Metal, where they exist). Needs no adapter: drivers accept more than the standard, so running a kernel here proves nothing there.
 
+mod common;
+
 use lancet::engine::Emulation;
 use lancet::gpu::kernel::{Binding, Kernel, Need, kernels};
 use lancet::ops::{self, AttentionArgs, Choice, MatmulArgs, Residual, Tiles};
@@ -44,7 +46,7 @@ fn capabilities(kernel: &Kernel) -> Capabilities {
 }
 
 fn is_cooperative(kernel: &Kernel) -> bool {
-    matches!(kernel.need, Some(Need::Cooperative8 | Need::Cooperative16))
+    kernel.need.is_some_and(Need::is_cooperative)
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -240,17 +242,8 @@ fn noop_engine(emulation: Option<Emulation>) -> Engine {
         ..Default::default()
     };
     let (device, queue) = wgpu::Device::noop(&descriptor);
-    let matrix = |side, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
-        m_size: side,
-        n_size: side,
-        k_size: side,
-        ab_type,
-        cr_type,
-        saturating_accumulation: false,
-    };
-    use wgpu::CooperativeScalarType::{F16, F32};
-    let cooperative = vec![matrix(16, F16, F32), matrix(8, F32, F32)];
-    Engine::from_device(&device, &queue, Options { cooperative, emulation, ..Options::default() }).expect("an engine")
+    Engine::from_device(&device, &queue, Options { cooperative: common::emulate::matrices(), emulation, ..Options::default() })
+        .expect("an engine")
 }
 
 /// As [`every_matmul_kernel_is_planned_on_a_device_with_all_features`], on subgroups of 32.

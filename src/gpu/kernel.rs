@@ -49,6 +49,11 @@ pub enum Need {
 }
 
 impl Need {
+    /// True if kernels multiply by cooperative matrices: tensor cores and their like.
+    pub fn is_cooperative(self) -> bool {
+        matches!(self, Need::Cooperative16 | Need::Cooperative8)
+    }
+
     /// True if a device with these capabilities has it.
     pub fn met(self, caps: &Caps) -> bool {
         let [least, most] = caps.subgroups.unwrap_or_default();

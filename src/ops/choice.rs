@@ -2,7 +2,7 @@
 //! are many, and one for tensor cores. A GPU could run most of those for CPU drivers, but their tiles are not for its registers.
 
 use crate::error::{Error, Result};
-use crate::gpu::kernel::{Kernel, Need};
+use crate::gpu::kernel::Kernel;
 use crate::gpu::{Caps, PlanBuilder};
 
 /// The kernels of an op, the one for every device first.
@@ -17,11 +17,8 @@ pub(super) fn able(kernels: &'static Kernels, caps: &Caps, fits: impl Fn(&Kernel
 /// What a device gets.
 pub(super) fn preferred(kernels: &'static Kernels, caps: &Caps, fits: impl Fn(&Kernel) -> bool) -> &'static Kernel {
     let cpu = caps.device_type == wgpu::DeviceType::Cpu;
-    let suits = |k: &&Kernel| match k.need {
-        None => true,
-        Some(Need::Subgroup | Need::SubgroupInt64) => cpu,
-        Some(Need::Cooperative16 | Need::Cooperative8) => !cpu,
-    };
+    // What needs subgroups alone is for CPU drivers.
+    let suits = |k: &&Kernel| k.need.is_none_or(|need| need.is_cooperative() != cpu);
     able(kernels, caps, fits).filter(suits).last().unwrap_or(kernels[0])
 }
 

@@ -59,7 +59,9 @@ fn profile_counts_the_work_of_each_step() {
         let report: serde_json::Value = serde_json::from_str(&succeed(folder.path(), arguments)).unwrap();
         let steps = report["steps"].as_array().unwrap();
         let step = |label: &str| steps.iter().find(|s| s["label"] == label).unwrap_or_else(|| panic!("{method}: no step {label}"));
-        assert!(step("vision.layer4.0.conv2")["kernel"].as_str().unwrap().starts_with("conv3x3"));
+        let conv = step("vision.layer4.0.conv2")["kernel"].as_str().unwrap();
+        // Which of the two depends on the device.
+        assert!(["conv3x3", "conv3x3_subgroup_50x8"].contains(&conv), "{method}: {conv}");
         assert!(step("vision.stem.conv1")["gflops_per_second"].as_f64().unwrap() > 0.0);
         // q, k and v of 1 + N tokens of 256 channels are the largest product at any of these sizes.
         let qkv = step("vision.attnpool.qkv");

@@ -53,7 +53,7 @@ pub fn emulated_rigs() -> &'static [Rig] {
             let emulation = Some(Emulation { rewrite, lanes });
             let options = Options { cooperative: emulate::matrices(), emulation, ..Options::default() };
             let engine = Engine::from_device(&gpu.device, &gpu.queue, options).expect("an engine on the same device");
-            Rig { name, engine, takes: |k| matches!(k.need, Some(Need::Cooperative16 | Need::Cooperative8)), most: 150_000 }
+            Rig { name, engine, takes: |k| k.need.is_some_and(Need::is_cooperative), most: 150_000 }
         };
         [
             make("emulated, 16 lanes", 16, emulate::rewrite::<16>),

@@ -42,6 +42,11 @@ fn stored(case: &Case, act: DType) -> DType {
     if case.rig.most == u64::MAX { act } else { DType::F16 }
 }
 
+/// True if the device takes on so many pairs of tokens, each of 16 multiply-adds or more.
+fn takes_on(case: &Case, pairs: u32) -> bool {
+    u64::from(pairs) <= case.rig.most / 16
+}
+
 /// One set of sequences under one attention.
 struct Run<'a> {
     lengths: &'a [u32],
@@ -62,7 +67,7 @@ fn check(case: &Case, r: &Run<'_>, tolerance: Tolerance) {
     let r = &Run { act: stored(case, r.act), ..*r };
     let tokens: u32 = r.lengths.iter().sum();
     let width = (r.heads.heads * r.heads.size) as u32;
-    if r.lengths.iter().map(|&len| u64::from(len * len)).sum::<u64>() > case.rig.most / 16 {
+    if !takes_on(case, r.lengths.iter().map(|&len| len * len).sum()) {
         return;
     }
     let qkv = Random::new(u64::from(tokens + width)).floats((tokens * 3 * width) as usize, r.spread, r.act);
@@ -142,7 +147,7 @@ fn trie(case: &Case) {
     let check = |what: &str, ends: &[u32], size: usize, act: DType, spread: f32, tolerance: Tolerance| {
         let (act, heads) = (stored(case, act), Heads { heads: 2, size });
         let (rows, width) = (ends.len() as u32, 2 * size as u32);
-        if u64::from(rows * rows) > case.rig.most / 16 {
+        if !takes_on(case, rows * rows) {
             return;
         }
         let qkv = Random::new(u64::from(rows)).floats((rows * 3 * width) as usize, spread, act);
@@ -211,7 +216,7 @@ fn sums(case: &Case) {
     let width = 128usize;
     let gpu = case.rig.engine.gpu();
     let packings = [(1u32, 1u32, false), (7, 2, true), (50, 2, false), (77, 1, true), (197, 2, true), (257, 1, false)];
-    for (tokens, images, patches) in packings.into_iter().filter(|&(tokens, ..)| u64::from(tokens * tokens) <= case.rig.most / 16) {
+    for (tokens, images, patches) in packings.into_iter().filter(|&(tokens, ..)| takes_on(case, tokens * tokens)) {
         for act in ACTS {
             let rows = images * tokens;
             let mut random = Random::new(u64::from(rows));
@@ -328,7 +333,7 @@ fn limits(case: &Case) {
 fn capped(case: &Case) {
     let act = stored(case, DType::F32);
     let all = [(1u32, 2.0, 30.0), (7, 2.0, 0.5), (50, 4.0, 2.0), (197, 3.0, 30.0), (77, 60.0, 1.5)];
-    for (tokens, spread, cap) in all.into_iter().filter(|&(tokens, ..)| u64::from(tokens * tokens) <= case.rig.most / 16) {
+    for (tokens, spread, cap) in all.into_iter().filter(|&(tokens, ..)| takes_on(case, tokens * tokens)) {
         for (causal, paths) in [(false, &[QK][..]), (true, &[QK]), (false, &[QK, VV])] {
             let heads = Heads { heads: 2, size: 16 };
             let qkv = Random::new(u64::from(tokens)).floats((tokens * 96) as usize, spread, act);

@@ -7,9 +7,8 @@ from safetensors.torch import save_file
 
 import measure
 from captions import CLIP_TEMPLATES
+from check import SURGERY
 from common import Problem, say, whole_file
-
-SURGERY = 6  # blocks that the engine's method `surgery` replaces
 
 
 @torch.no_grad()

@@ -53,12 +53,17 @@ class Scene:
         return sorted(set(self.objects))
 
 
+def grounds():
+    """Names of backgrounds as concepts: numbered after the concepts, drawn by no icon."""
+    return [Concept(names[0], names, (), {}) for names in backgrounds.NAMES]
+
+
 class Bank:
     """Sprites ready to draw: premultiplied, in several sizes, by concept."""
 
     def __init__(self, art, styles, seed=1, backdrops=700):
         self.concepts = load()
-        self.grounds = [Concept(names[0], names, (), {}) for names in backgrounds.NAMES]  # named after the concepts
+        self.grounds = grounds()
         self.held = held_out_pairs(len(self.concepts))
         wanted = [art.styles.index(style) for style in styles]
         top = max(max(sprite.shape[:2]) for sprite in art.sprites)

@@ -28,7 +28,7 @@ import presets
 import scenes
 import trainer
 from common import ROOT, Problem, whole_file
-from concepts import Concept, held_out_pairs, load
+from concepts import held_out_pairs, load
 from model import Clip, Config, normalise
 from muon import orthogonal
 from words import Words
@@ -79,7 +79,7 @@ def test_the_pruned_vocabulary_cuts_the_language_like_the_full_one():
 
     import words
 
-    texts = captions.language(load() + [Concept(names[0], names, (), {}) for names in backgrounds.NAMES])
+    texts = captions.language(load() + scenes.grounds())
     pruned = Words.pruned(texts, 32)
     full = [tuple(line.split(" ")) for line in gzip.decompress(words.MERGES.read_bytes()).decode().split("\n") if line]
     rank = {pair: i for i, pair in enumerate(full)}

@@ -36,13 +36,14 @@ class Run:
         self.styles = [name for name, row in art.PACKAGES.items() if row["use"] == "train"]
         self.bank = scenes.Bank(art.read(art_file), self.styles)
         self.concepts = self.bank.concepts
+        self.named = self.concepts + self.bank.grounds  # what prompts are made of
         self.step = self.scenes = self.phase = 0
         self.elapsed, self.began = 0.0, time.monotonic()
         self.decay_from = None  # progress in the run's own unit at which the decay began
         self.total = preset.scenes or preset.hours * 3600
         self.history = []
         self.stopping = False
-        self.words = Words.pruned(captions.language(self.concepts + self.bank.grounds), preset.model.context)
+        self.words = Words.pruned(captions.language(self.named), preset.model.context)
         preset.model.vocabulary = len(self.words.vocabulary)
         torch.manual_seed(seed)
         self.master = Clip(preset.model)
@@ -146,7 +147,7 @@ class Run:
     def learn(self, feed, factor, keep_all):
         """Forward, backward, update. Returns the loss."""
         images, present, texts, cover = feed.batch(self.phase, self.step)
-        named = self.concepts + self.bank.grounds
+        named, few = self.named, len(self.concepts)
         shown, unsure = marks(present, len(named)), None
         pixels = normalise(images.to(self.device, non_blocking=True)).to(torch.bfloat16)
         rng = np.random.default_rng([self.seed, 70_000_000 + self.step, self.rank])
@@ -165,11 +166,10 @@ class Run:
         read = self.net.text(prompts + [self.words.ids(text) for text in texts], self.device)
         scale = self.net.logit_scale.float().exp()
         weight = torch.ones(len(named), device=self.device)
-        weight[len(self.concepts):] = self.preset.ground
+        weight[few:] = self.preset.ground
         loss = concept_loss(seen, read[: len(named)], shown, scale, weight, unsure)
-        loss = loss + 0.5 * caption_loss(seen, read[len(named):], shown[:, : len(self.concepts)], scale)
+        loss = loss + 0.5 * caption_loss(seen, read[len(named):], shown[:, :few], scale)
         if self.phase == 2:  # where a tenth of the pictures show nothing; before, concepts are not told apart yet
-            few = len(self.concepts)
             hidden = None if unsure is None else unsure[:, :few]
             loss = loss + self.preset.presence * presence_loss(seen, read[:few], shown[:, :few], scale, hidden)
         loss.backward()
