@@ -8,13 +8,18 @@
 // The finished tile lies in the thread's own part of `parked`, from `thread * 50u` on, a row an element.
 var<workgroup> parked: array<vec4<u64>, 400>;   // [8 threads, 50 rows] of eight columns
 
-// Columns 4 column .. + 3 of weights [4 n4, 8 k8], at the k-th eight. Those beyond the last repeat it.
-fn columns8(column: u32, n4: u32, k8: u32, k: u32) -> Eight4 {
-    let at = min(column, n4 - 1u) * 4u * k8 + k;
-    let w0 = weight[at];
-    let w1 = weight[at + k8];
-    let w2 = weight[at + 2u * k8];
-    let w3 = weight[at + 3u * k8];
+// Where columns 4 column .. + 3 of weights [4 n4, 8 k8] begin. Those beyond the last repeat it.
+fn column_base(column: u32, n4: u32, k8: u32) -> vec4<u32> {
+    return min(column, n4 - 1u) * 4u * k8 + vec4<u32>(0u, k8, 2u * k8, 3u * k8);
+}
+
+// Four columns at the k-th eight.
+fn columns8(base: vec4<u32>, k: u32) -> Eight4 {
+    let at = base + k;
+    let w0 = weight[at.x];
+    let w1 = weight[at.y];
+    let w2 = weight[at.z];
+    let w3 = weight[at.w];
     return Eight4(
         transpose(mat4x4<f32>(low_weights(w0), low_weights(w1), low_weights(w2), low_weights(w3))),
         transpose(mat4x4<f32>(high_weights(w0), high_weights(w1), high_weights(w2), high_weights(w3))),
@@ -31,6 +36,9 @@ fn make_tile(thread: u32, lane: u32, row: u32, eight: u32, n4: u32, k8: u32, fir
     let x4 = row_base(row + 32u + share);
     let x5 = row_base(row + 40u + share);
     let x6 = row_base(row + 48u + share);
+    // Made here, not in the loop: drivers for CPUs leave in a loop what is in it.
+    let c0 = column_base(2u * eight, n4, k8);
+    let c1 = column_base(2u * eight + 1u, n4, k8);
     var acc0_0 = vec4<f32>(0.0); var acc0_1 = vec4<f32>(0.0);
     var acc1_0 = vec4<f32>(0.0); var acc1_1 = vec4<f32>(0.0);
     var acc2_0 = vec4<f32>(0.0); var acc2_1 = vec4<f32>(0.0);
@@ -82,8 +90,8 @@ fn make_tile(thread: u32, lane: u32, row: u32, eight: u32, n4: u32, k8: u32, fir
     var acc48_0 = vec4<f32>(0.0); var acc48_1 = vec4<f32>(0.0);
     var acc49_0 = vec4<f32>(0.0); var acc49_1 = vec4<f32>(0.0);
     for (var k = first_k; k < end_k; k += 1u) {
-        let b0 = columns8(2u * eight, n4, k8, k);
-        let b1 = columns8(2u * eight + 1u, n4, k8, k);
+        let b0 = columns8(c0, k);
+        let b1 = columns8(c1, k);
         let step = step_at(k);
         let s0 = load_row(x0, step); let low0 = low_row(s0); let high0 = high_row(s0);
         let l0 = subgroupBroadcast(low0, 0u); let h0 = subgroupBroadcast(high0, 0u);
