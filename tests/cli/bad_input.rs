@@ -130,15 +130,15 @@ fn models() {
         &["visual.ln_post.weight", "missing"],
     );
     refused(|f| model(f, |b| edit(b, "[192,3,8,8]", "[192,8,3,8]")), &run, &["patch convolution"]);
-    refused(|f| model(f, |b| edit(b, "[1461,128]", "[128,1461]")), &run, &["vocab_size is 1461"]);
+    refused(|f| model(f, |b| edit(b, "[2009,128]", "[128,2009]")), &run, &["vocab_size is 2009"]);
     refused(|f| model(f, |b| edit(b, "[145,192]", "[192,145]")), &run, &["vision positions"]);
     let wrong_config = |f: &Path| {
         model(f, |_| ());
         let path = f.join("model/open_clip_config.json");
-        let text = fs::read_to_string(&path).unwrap().replace("\"layers\": 6", "\"layers\": 7");
+        let text = fs::read_to_string(&path).unwrap().replace("\"layers\": 8", "\"layers\": 7");
         fs::write(path, text).unwrap();
     };
-    refused(wrong_config, &run, &["vision layers is 7", "have 6"]);
+    refused(wrong_config, &run, &["vision layers is 7", "have 8"]);
     refused(
         |f| model(f, |_| fs::write(f.join("broken.json"), "{").unwrap()),
         &["explain", "scene.png", "cat", "--model", "model", "--config", "broken.json"],

@@ -11,6 +11,7 @@ from export import CONCEPTS, CONFIG, TOKENIZER, WEIGHTS, Model
 LIMITS = """\
 * Illustrations in the manner of emoji only; photographs, sketches and other languages are out of reach. An unknown word still gets a map, and it means nothing.
 * Boundaries are patches of {patch} px in a picture of {image} px: fine parts (a rotor, a string, thin legs) are lost.
+* Names of backgrounds (sky, snow) say what a picture is and light up everywhere: with `lancet segment --background`, take a word like "nothing". Words inside a sentence (`lancet words`) were never trained on their own.
 * One seed. The threshold of mIoU is the best on the very pictures it is measured on, for every method alike.
 * No use beyond demonstration and tests is intended.
 """
