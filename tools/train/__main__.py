@@ -12,6 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin cost ha
 from common import ROOT, Problem, say  # noqa: E402
 
 ART = Path.home() / ".cache" / "lancet-train" / "art.npz"
+EVALUATION = ROOT / "weights" / "eval"
+SCENE = ROOT / "weights" / "demo" / "scene.png"
 
 
 def make_art(options):
@@ -73,6 +75,21 @@ def run(options):
     if options.out:
         options.weights = "average"
         export(options)
+        if loop.finished(options.run):
+            report(options.out)
+
+
+def report(model):
+    """What a finished run is told by: the golden case and the card, whose tables are printed."""
+    import card as cards
+    import golden as goldens
+    from export import Model
+
+    goldens.write(Model(model), SCENE, model / "golden.safetensors")
+    say("evaluating on weights/eval")
+    text = cards.write(model, [EVALUATION], model / "MODEL_CARD.md")
+    print(cards.figures(text))
+    say(f"card -> {model / 'MODEL_CARD.md'}")
 
 
 def finish(options):
@@ -135,7 +152,7 @@ def golden(options):
 def card(options):
     import card as cards
 
-    cards.write(options.model, options.set or [ROOT / "weights" / "eval"], options.out or options.model / "MODEL_CARD.md", options.note)
+    cards.write(options.model, options.set or [EVALUATION], options.out or options.model / "MODEL_CARD.md", options.note)
 
 
 def main():
@@ -163,7 +180,7 @@ def main():
     sub.add_argument("--threads", type=int, help="threads of each process")
     sub.add_argument("--batch", type=int, help="scenes a step and process")
     sub.add_argument("--seed", type=int, default=1)
-    sub.add_argument("--out", type=Path, help="export here when the run ends")
+    sub.add_argument("--out", type=Path, help="export here when the run ends; a finished one is evaluated and gets its card, too")
     art_option(sub)
     sub = command("finish", finish, "let the learning rate of a running or stopped run fall from now on, then end it")
     sub.add_argument("run", type=Path, metavar="RUN")
@@ -181,17 +198,16 @@ def main():
     sub.add_argument("--seed", type=int, default=2026)
     sub = command("eval", evaluate, "zero-shot and heat maps of an exported model on an evaluation set")
     sub.add_argument("model", type=Path, metavar="MODEL")
-    sub.add_argument("--set", type=Path, default=ROOT / "weights" / "eval", help="folder with scenes.json (default: weights/eval)")
+    sub.add_argument("--set", type=Path, default=EVALUATION, help="folder with scenes.json (default: weights/eval)")
     sub.add_argument("--classes", type=Path, metavar="FILE", help="only these classes (a concepts.json), to compare models on equal terms")
     sub.add_argument("--json", action="store_true")
     sub = command("check", check, "compare the features of an exported model in PyTorch and in the engine")
     sub.add_argument("model", type=Path, metavar="MODEL")
     sub.add_argument("--lancet", type=Path, default=ROOT / "target" / "release" / "lancet", help="the built program")
-    sub.add_argument("--set", type=Path, default=ROOT / "weights" / "eval")
+    sub.add_argument("--set", type=Path, default=EVALUATION)
     sub = command("golden", golden, "write what the engine has to reproduce with an exported model")
     sub.add_argument("model", type=Path, metavar="MODEL")
-    scene = ROOT / "weights" / "demo" / "scene.png"
-    sub.add_argument("--picture", type=Path, default=scene, help="with a JSON beside it (default: weights/demo/scene.png)")
+    sub.add_argument("--picture", type=Path, default=SCENE, help="with a JSON beside it (default: weights/demo/scene.png)")
     sub.add_argument("--out", type=Path, help="default: MODEL/golden.safetensors")
     sub = command("card", card, "write the model card: data, licences, recipe, figures, checksums")
     sub.add_argument("model", type=Path, metavar="MODEL")

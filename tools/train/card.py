@@ -124,5 +124,13 @@ Definitions: `tools/train/measure.py`. Compositions whose pairs were never seen 
 {LIMITS.format(patch=config.patch, image=config.image)}"""
 
 
+def figures(text):
+    """The part of a card that says how good the model is."""
+    return text[text.index("## Measured"):text.index("## Limits")].rstrip()
+
+
 def write(folder, sets, out, notes=()):
-    write_bytes(out, card(folder, sets, notes).encode())
+    """Writes the card and returns its text."""
+    text = card(folder, sets, notes)
+    write_bytes(out, text.encode())
+    return text

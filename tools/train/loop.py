@@ -14,6 +14,13 @@ from common import Problem, say
 from feed import Feed
 from trainer import Run
 
+STATUS = "status.json"
+
+
+def finished(folder):
+    """True if the run in `folder` came to its end and was not only stopped."""
+    return json.loads((folder / STATUS).read_text())["finished"]
+
 
 def child(rank, *arguments):
     """Entry of a spawned process."""
@@ -100,7 +107,7 @@ def train(rank, folder, preset, seed, art_file, resume, changes):
         run.history.append([run.step, run.scenes, round(run.now(), 1), run.phase, round(score, 4)])
         run.save()
         status = {"finished": bool(over), "step": run.step, "scenes": run.scenes, "minutes": run.now() / 60, "clean": score}
-        (run.folder / "status.json").write_text(json.dumps(status))
+        (run.folder / STATUS).write_text(json.dumps(status))
         say(
             f"{'finished' if over else 'stopped'} at step {run.step}, {run.scenes} scenes, {run.now() / 60:.1f} minutes, "
             f"clean accuracy {100 * score:.1f} %"

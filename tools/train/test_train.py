@@ -19,6 +19,7 @@ from PIL import Image
 import art
 import backgrounds
 import captions
+import card
 import evalset
 import export
 import feed
@@ -294,6 +295,23 @@ def test_export_reads_back_and_a_full_disk_leaves_the_old_one(art_path, tmp_path
         export.export(tmp_path / "run", out, "last")
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_card_has_the_figures_of_its_sets(art_path, tmp_path, tiny, monkeypatch):
+    run = trainer.Run(tmp_path / "run", tiny(), 1, art_path)
+    run.save()
+    export.export(tmp_path / "run", tmp_path / "model")
+    maps = dict.fromkeys(
+        [*measure.methods(run.preset.model.layers), "all objects, ignoring the text"],
+        {"mIoU": 12.3, "threshold": 0.5, "mSC": 4.5, "pointing": 67.0, "argmax": 89.0},
+    )
+    monkeypatch.setattr(measure, "evaluate", lambda _, place, known: {place.name: {"zero_shot": (11.0, 22.0), "maps": maps}})
+    text = card.write(tmp_path / "model", [Path("one"), Path("two")], tmp_path / "card.md", ["stopped once"])
+    assert (tmp_path / "card.md").read_text() == text
+    assert "* stopped once\n" in text and "**did not fall" in text
+    figures = card.figures(text)
+    assert figures.startswith("## Measured") and "| one | two |" in figures and "11.0 / 22.0" in figures and "* **two**:" in figures
+    assert "Limits" not in figures
 
 
 def test_a_file_is_whole_or_absent(tmp_path):
