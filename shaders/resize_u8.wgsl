@@ -49,7 +49,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let from_step = select(1u, params.input, rows);
     let to_step = select(1u, params.output, rows);
     // Those behind the last are the last once more.
-    let e0 = min(0u, count - 1u) * from_step;
     let e1 = min(1u, count - 1u) * from_step;
     let e2 = min(2u, count - 1u) * from_step;
     let e3 = min(3u, count - 1u) * from_step;
@@ -71,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let source = min(begin + t, params.input - 1u);
         let from_here = (outer * params.input + source) * params.inner + i;
         let w = weights[at * params.taps + t];
-        sum0 = add(sum0, w, src[from_here + e0]);
+        sum0 = add(sum0, w, src[from_here]);
         sum1 = add(sum1, w, src[from_here + e1]);
         sum2 = add(sum2, w, src[from_here + e2]);
         sum3 = add(sum3, w, src[from_here + e3]);
@@ -82,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let to = (outer * params.output + at) * params.inner + i;
     store(to, sum0);
-    if (count > 1u) { store(to + 1u * to_step, sum1); }
+    if (count > 1u) { store(to + to_step, sum1); }
     if (count > 2u) { store(to + 2u * to_step, sum2); }
     if (count > 3u) { store(to + 3u * to_step, sum3); }
     if (count > 4u) { store(to + 4u * to_step, sum4); }

@@ -1,6 +1,7 @@
 """`python tools/train COMMAND`: see README.md beside this file, or `--help`."""
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -75,7 +76,7 @@ def run(options):
     if options.out:
         options.weights = "average"
         export(options)
-        if loop.finished(options.run):
+        if json.loads((options.out / "training.json").read_text())["decayed"]:
             report(options.out)
 
 
@@ -118,8 +119,6 @@ def scenes(options):
 
 
 def evaluate(options):
-    import json
-
     import export as exporter
     import measure
 

@@ -62,7 +62,7 @@ def card(folder, sets, notes=()):
     files = "\n".join(
         f"| `{name}` | {(folder / name).stat().st_size:,} | `{sha256(folder / name)}` |" for name in (WEIGHTS, CONFIG, TOKENIZER, CONCEPTS)
     )
-    decay = "fell to zero at the end" if run["decayed"] else "**did not fall: this is an average taken in the middle of a run**"
+    decay = "fell to zero at the end" if run["decayed"] else "**did not fall to zero: this is an average taken in the middle of a run**"
     gates = "\n".join(
         f"| {row['scenes']:,} | {timedelta(seconds=round(row['seconds']))} | {row['phase']} | {100 * row['accuracy']:.1f} |"
         for row in run["clean_accuracy"][:: max(1, len(run["clean_accuracy"]) // 12)]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from common import Problem, say, sha256, write_json
 from model import Clip, Config
-from trainer import read_checkpoint
+from trainer import finished, read_checkpoint
 from words import Words
 
 WEIGHTS, CONFIG, TOKENIZER, CONCEPTS = "open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json", "concepts.json"
@@ -58,7 +58,7 @@ def training(state):
     history = state["history"]
     return {
         "preset": state["preset"], "seed": state["seed"], "steps": state["step"], "scenes": state["scenes"],
-        "minutes": round(state["elapsed"] / 60, 1), "decayed": state["decay_from"] is not None,
+        "minutes": round(state["elapsed"] / 60, 1), "decayed": finished(state),
         "clean_accuracy": [{"step": s, "scenes": n, "seconds": t, "phase": p, "accuracy": a} for s, n, t, p, a in history],
     }
 

@@ -19,7 +19,7 @@ class Steps(torch.utils.data.Dataset):
 class Feed:
     """Batches in order of steps; restarts its workers when the phase changes."""
 
-    def __init__(self, bank, seed, rank, size, workers, patch=8):
+    def __init__(self, bank, seed, rank, size, workers, patch):
         self.make = lambda phase: Steps(bank, scenes.PHASES[phase], seed, rank, size, patch)
         self.workers, self.phase, self.queue = workers, None, None
 

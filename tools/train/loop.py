@@ -1,6 +1,5 @@
 """The training loop of one process: data-parallel on CPUs, one GPU otherwise. The first process leads."""
 
-import json
 import os
 import signal
 import sys
@@ -10,16 +9,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from common import Problem, say
+from common import Problem, say, write_json
 from feed import Feed
 from trainer import Run
-
-STATUS = "status.json"
-
-
-def finished(folder):
-    """True if the run in `folder` came to its end and was not only stopped."""
-    return json.loads((folder / STATUS).read_text())["finished"]
 
 
 def child(rank, *arguments):
@@ -107,7 +99,7 @@ def train(rank, folder, preset, seed, art_file, resume, changes):
         run.history.append([run.step, run.scenes, round(run.now(), 1), run.phase, round(score, 4)])
         run.save()
         status = {"finished": bool(over), "step": run.step, "scenes": run.scenes, "minutes": run.now() / 60, "clean": score}
-        (run.folder / STATUS).write_text(json.dumps(status))
+        write_json(run.folder / "status.json", status)
         say(
             f"{'finished' if over else 'stopped'} at step {run.step}, {run.scenes} scenes, {run.now() / 60:.1f} minutes, "
             f"clean accuracy {100 * score:.1f} %"

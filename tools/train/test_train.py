@@ -232,7 +232,7 @@ def test_orthogonal_updates():
 
 def test_a_killed_run_continues_as_if_nothing_had_happened(art_path, tmp_path, tiny):
     def steps(run, count):
-        batches = feed.Feed(run.bank, run.seed, 0, run.preset.batch, 0)
+        batches = feed.Feed(run.bank, run.seed, 0, run.preset.batch, 0, run.preset.model.patch)
         for _ in range(count):
             run.learn(batches, 1.0, False)
 
@@ -251,7 +251,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(art_path, tmp_path, t
 
 
 def test_workers_deliver_the_same_batches_as_the_training_process(bank):
-    here, ahead = (feed.Feed(bank, 1, 0, 3, workers) for workers in (0, 2))
+    here, ahead = (feed.Feed(bank, 1, 0, 3, workers, 8) for workers in (0, 2))
     for phase, step in ((0, 7), (0, 8), (1, 9)):  # the workers start again when the phase changes
         (a, names, texts, _), (b, names_ahead, texts_ahead, _) = here.batch(phase, step), ahead.batch(phase, step)
         assert torch.equal(a, b) and names == names_ahead and texts == texts_ahead
@@ -295,6 +295,15 @@ def test_export_reads_back_and_a_full_disk_leaves_the_old_one(art_path, tmp_path
         export.export(tmp_path / "run", out, "last")
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_run_stopped_in_its_decay_is_not_finished(art_path, tmp_path, tiny):
+    run = trainer.Run(tmp_path, tiny(), 1, art_path)
+    for run.scenes, wanted in ((900, False), (1000, True)):
+        run.rate()
+        assert run.decay_from == 700
+        run.save()
+        assert export.training(trainer.read_checkpoint(tmp_path))["decayed"] == wanted
 
 
 def test_a_card_has_the_figures_of_its_sets(art_path, tmp_path, tiny, monkeypatch):

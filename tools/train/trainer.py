@@ -266,6 +266,11 @@ def read_checkpoint(folder):
     return state
 
 
+def finished(state):
+    """True if the run of a checkpoint came to its end, where the learning rate is zero, and was not only stopped."""
+    return (state["scenes"] if state["preset"]["scenes"] else state["elapsed"]) >= state["total"]
+
+
 def stored_preset(folder):
     """The preset of an interrupted run."""
     from presets import Preset
